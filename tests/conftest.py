@@ -1,0 +1,23 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real captures and advisories, which does not belong to the tree.
+
+    SECURENET_DATA_DIR names it; without that, `../shared/data` beside the repository. Tests that need it skip where it
+    is absent.
+    """
+    folder = Path(os.environ.get("SECURENET_DATA_DIR") or REPOSITORY.parent / "shared" / "data")
+    if not (folder / "flows").is_dir():
+        pytest.skip(f"no captures at {folder}; SECURENET_DATA_DIR names the folder")
+    return folder

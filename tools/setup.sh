@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Makes .venv with exactly what requirements.txt pins, and the workspace's own packages in editable form.
+# PYTHON names the interpreter (default python3); nothing outside .venv is changed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python3}
+if ! command -v "$python" >/dev/null; then
+  echo "setup: no '$python' on this machine; install Python 3.11 or later, or name one: make setup PYTHON=/path/to/python3.11" >&2
+  exit 2
+fi
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+  echo "setup: $("$python" --version) is too old; 3.11 or later is needed: make setup PYTHON=/path/to/python3.11" >&2
+  exit 2
+fi
+if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
+  echo "setup: $python lacks the venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2
+  exit 2
+fi
+[ -x .venv/bin/python ] || "$python" -m venv .venv
+
+members=()
+for member in shared/generated shared/core shared/flows shared/client services/*/; do
+  members+=(-e "./${member%/}")
+done
+
+echo "setup: installing $(grep -c '^[a-z]' requirements.txt) locked packages into .venv" >&2
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+if .venv/bin/python -m pip install --quiet --require-hashes -r tools/uv.txt &&
+  VIRTUAL_ENV=$PWD/.venv .venv/bin/uv pip sync --quiet --require-hashes requirements.txt; then
+  VIRTUAL_ENV=$PWD/.venv .venv/bin/uv pip install --quiet --no-deps --no-build-isolation "${members[@]}"
+else
+  # uv does not read pip's configuration; where only pip knows the way to a package index, pip does it, slower.
+  echo "setup: uv could not install, trying pip" >&2
+  .venv/bin/python -m pip install --quiet --require-hashes -r requirements.txt
+  .venv/bin/python -m pip install --quiet --no-deps --no-build-isolation "${members[@]}"
+fi
+touch .venv/.ready
+echo "setup: done; the command is .venv/bin/securenet" >&2
