@@ -1,0 +1,1 @@
+"""Scans as resources: permission, state, progress, findings, and what survives a restart."""
