@@ -66,7 +66,7 @@ def configure_logging(settings: ServerSettings, service: str, stream: TextIO | N
 
 def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
     """A logger that bears the name of its module."""
-    return cast("structlog.typing.FilteringBoundLogger", structlog.get_logger(logger=name))
+    return cast("structlog.typing.FilteringBoundLogger", structlog.get_logger(module=name))
 
 
 class AccessLog:

@@ -41,9 +41,11 @@ def _describe_v1() -> None:
         reflection_pb2.DESCRIPTOR.CopyToProto(renamed)
         renamed.name = _V1_FILE
         renamed.package = "grpc.reflection.v1"
+        renamed.ClearField("options")
         for message in renamed.message_type:
             for field in message.field:
-                field.type_name = field.type_name.replace(".grpc.reflection.v1alpha.", ".grpc.reflection.v1.")
+                if field.HasField("type_name"):
+                    field.type_name = field.type_name.replace(".v1alpha.", ".v1.")
         for service in renamed.service:
             for method in service.method:
                 method.input_type = method.input_type.replace(".v1alpha.", ".v1.")

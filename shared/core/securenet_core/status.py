@@ -36,7 +36,7 @@ def clip(text: str, limit: int = _MESSAGE_LIMIT) -> str:
 
 
 def to_status(error: SecurenetError) -> status_pb2.Status:
-    """The error as ``google.rpc.Status``: ErrorInfo, and where they apply BadRequest, PreconditionFailure, RetryInfo."""
+    """The error as ``google.rpc.Status``, with ErrorInfo and what else applies: fields, conditions, retry delay."""
     status = status_pb2.Status(code=int(error.code), message=clip(error.message))
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
     for key, value in error.metadata.items():
