@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import grpc
 
-from securenet_core.settings import is_loopback
+from securenet_core.hosts import is_loopback
 
 #: UNAVAILABLE is answered before a call has changed anything, so it is safe to retry every method.
 SERVICE_CONFIG: Final = json.dumps(

@@ -6,7 +6,6 @@ variable, what came and what is accepted.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import sys
 import tomllib
@@ -17,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from securenet_core.exceptions import SettingsError
+from securenet_core.hosts import is_loopback
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -117,16 +117,6 @@ class ServerSettings(BaseSettings):
 
 
 SettingsType = TypeVar("SettingsType", bound=ServerSettings)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` can only be reached from this machine. Of names, only localhost is taken for loopback."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def load(settings: type[SettingsType], **values: Any) -> SettingsType:

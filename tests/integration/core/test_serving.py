@@ -176,11 +176,10 @@ async def test_every_message_of_a_stream_is_validated(server: Server) -> None:
 
     async with open_aio_channel(ChannelSettings(server.address)) as channel:
         stub = detection_pb2_grpc.DetectionServiceStub(channel)
-        sequences: list[int] = []
+        responses = stub.AnalyzeStream(requests(), timeout=10)
+        assert (await responses.read()).sequence == 3
         with pytest.raises(grpc.RpcError) as caught:
-            async for response in stub.AnalyzeStream(requests(), timeout=10):
-                sequences.append(response.sequence)
-    assert sequences == [3]
+            await responses.read()
     assert isinstance(from_rpc_error(caught.value), InvalidArgumentError)
 
 
