@@ -1,0 +1,114 @@
+"""A source guesses passwords of one service of one host.
+
+Definition: at least 30 attempts within 30 minutes (Zeek's policy for SSH: 30 failed logins in 30 minutes).
+Where the sensor judged the login, an attempt is what it judged to have failed: SSH logins without success, HTTP 401.
+Elsewhere it is a short exchange with an authentication service that ended after the few packets of a refused login, and
+the evidence is one level lower, since it rests on shape alone.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securenet_detection.behaviours import kernels
+from securenet_detection.behaviours.episodes import Episodes, evidence
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.observation import TCP, Observation
+from securenet_detection.settings import BruteForceSettings, StateSettings
+from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
+
+_SERVICES: Final = ("ssh", "ftp", "rdp", "smb", "telnet", "vnc", "rfb")
+_PORTS: Final = (21, 22, 23, 445, 3389, 5900)
+_UNAUTHORIZED: Final = 401
+
+#: One connection does not stand for more attempts than this, whatever its log says.
+_ATTEMPTS: Final = 100
+
+
+class BruteForce:
+    """Key: source, destination and port."""
+
+    def __init__(self, settings: BruteForceSettings, state: StateSettings) -> None:
+        self._settings = settings
+        self._episodes = Episodes(entities=state.entities, members=0, window_ns=int(settings.window_seconds * 1e9))
+        self.definition = Definition(
+            name="brute-force",
+            version="1",
+            description="Failed logins, or short exchanges shaped like one, with one service; measured in attempts.",
+            analytic_type=AnalyticType.BEHAVIORAL,
+            thresholds=(
+                Threshold("attempts", settings.attempts, "attempts", "failed logins at one service of one host"),
+                Threshold("window", settings.window_seconds, "seconds", "how far back is counted"),
+                Threshold("max_duration", settings.max_duration_seconds, "seconds", "longest exchange that counts"),
+                Threshold("max_bytes", settings.max_bytes, "bytes", "largest payload of either side that counts"),
+            ),
+            required_fields=("dst_port", "orig_bytes", "resp_bytes"),
+            techniques=(Attack.PASSWORD_GUESSING.value,),
+        )
+
+    def observe(self, seen: Observation) -> Observed | None:
+        weights, judged = self._attempts(seen)
+        thresholds = np.full(len(seen), self._settings.attempts, np.int64)
+        out = self._episodes.count(
+            seen,
+            keys=kernels.combine(kernels.combine(seen.src, seen.dst), seen.dst_port),
+            members=seen.dst,
+            weights=weights,
+            graded=judged,
+            thresholds=thresholds,
+        )
+        if out is None:
+            return None
+        return evidence(
+            out,
+            measured=out[:, 0].astype(np.float64),
+            thresholds=thresholds.astype(np.float64),
+            level=np.where(out[:, 6] >= thresholds, ThreatLevel.HIGH, ThreatLevel.MEDIUM).astype(np.uint8),
+            technique=np.zeros(len(seen), np.uint8),
+        )
+
+    def _attempts(self, seen: Observation) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """int64 (n,) attempts that each row stands for, and which rows the sensor judged to have failed."""
+        batch = seen.batch
+        known = batch.has("service")
+        auth = batch.texts("service").matches(_SERVICES) | (~known & np.isin(seen.dst_port, _PORTS))
+        auth &= seen.protocol == TCP
+        sent, received = batch.number("orig_bytes").astype(np.int64), batch.number("resp_bytes").astype(np.int64)
+        limit = self._settings.max_bytes
+        # Both sides spoke, so it was no scan; little and briefly, so nobody worked there.
+        short = (sent > 0) & (received > 0) & (sent <= limit) & (received <= limit)
+        if "duration_ns" in batch.numeric:
+            short &= batch.number("duration_ns").astype(np.int64) <= int(self._settings.max_duration_seconds * 1e9)
+        weights = (auth & short).astype(np.int64)
+        judged = np.zeros(len(seen), np.bool_)
+        if "ssh_auth_success" in batch.numeric:
+            verdict, success = batch.has("ssh_auth_success"), batch.number("ssh_auth_success")
+            judged = verdict & (success == 0)
+            attempts = np.clip(batch.number("ssh_auth_attempts").astype(np.int64), 1, _ATTEMPTS)
+            weights = np.where(judged, attempts, np.where(verdict, 0, weights))
+        if "http_status_code" in batch.numeric:
+            refused = batch.has("http_status_code") & (batch.number("http_status_code") == _UNAUTHORIZED)
+            judged = judged | refused
+            weights = np.where(refused, 1, weights)
+        return weights, judged
+
+    def scope(self, seen: Observation, row: int) -> Scope:
+        return Scope(seen.source(row), seen.destination(row), int(seen.dst_port[row]))
+
+    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+        judged = observed.level[row] == ThreatLevel.HIGH
+        what = "failed to log in" if judged else "made short exchanges that look like refused logins"
+        return (
+            f"{seen.source(row)} {what} {observed.measured[row]:.0f} times at {seen.service(row)} of "
+            f"{seen.destination(row)} within {self._settings.window_seconds / 60:g} minutes "
+            f"({observed.threshold[row]:.0f} are allowed)"
+        )
+
+    def samples(self, observed: Observed, seen: Observation, row: int) -> tuple[Sample, ...]:
+        return self._episodes.samples(int(observed.slot[row]), seen.ordinal + row)
+
+    def usage(self) -> Usage:
+        return self._episodes.usage()

@@ -1,0 +1,20 @@
+"""Every detector of behaviour. To add one, add its module and its line here."""
+
+from __future__ import annotations
+
+from securenet_detection.behaviours.brute_force import BruteForce
+from securenet_detection.behaviours.horizontal_scan import HorizontalScan
+from securenet_detection.behaviours.interface import Behaviour
+from securenet_detection.behaviours.sequential_scan import SequentialScan
+from securenet_detection.behaviours.vertical_scan import VerticalScan
+from securenet_detection.settings import DetectorSettings
+
+
+def behaviours(settings: DetectorSettings) -> tuple[Behaviour, ...]:
+    """One of each, with empty tables, for one tenant; by name."""
+    return (
+        BruteForce(settings.brute_force, settings.state),
+        HorizontalScan(settings.horizontal_scan, settings.state),
+        SequentialScan(settings.sequential_scan, settings.state),
+        VerticalScan(settings.vertical_scan, settings.state),
+    )

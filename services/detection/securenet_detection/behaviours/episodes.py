@@ -1,0 +1,150 @@
+"""The table of a detector: entities with their windows, and samples of the flows that made them stand out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securenet_detection.behaviours import kernels
+from securenet_detection.behaviours.interface import Observed, Sample, Usage
+from securenet_detection.behaviours.observation import Observation, address_text
+
+Int64 = NDArray[np.int64]
+
+#: Confidence of evidence that stands exactly at its threshold; twice the threshold halves the doubt, and so on.
+_AT_THRESHOLD: Final = 0.9
+
+#: Samples kept for a whole table before the oldest are overwritten.
+_RING: Final = 1 << 14
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """A ring of flows that were sampled; entities hold positions in it."""
+
+    position: Int64 = field(default_factory=lambda: np.full(_RING, -1, np.int64))
+    ordinal: Int64 = field(default_factory=lambda: np.zeros(_RING, np.int64))
+    flow_id: NDArray[np.object_] = field(default_factory=lambda: np.full(_RING, None, np.object_))
+    peer: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((_RING, 16), np.uint8))
+
+    def add(self, seen: Observation, rows: Int64, last_position: int) -> None:
+        """Keeps the given rows; the last of them gets the position before `last_position`."""
+        positions = np.arange(last_position - len(rows), last_position)[-_RING:]
+        rows = rows[-_RING:]
+        at = positions % _RING
+        self.position[at] = positions
+        self.ordinal[at] = rows + seen.ordinal
+        self.flow_id[at] = seen.flow_ids()[rows]
+        self.peer[at] = seen.batch.dst_addr[rows]
+
+    def get(self, positions: Int64, before: int) -> tuple[Sample, ...]:
+        """The samples at the given positions that are still kept and not younger than ordinal `before`."""
+        at = positions % _RING
+        kept = at[(self.position[at] == positions) & (self.ordinal[at] <= before)]
+        return tuple(Sample(self.flow_id[k], address_text(self.peer[k].tobytes())) for k in kept.tolist())
+
+
+class Episodes:
+    """Bounded memory of entities; what a detector does with it stands in the detector.
+
+    Args:
+        entities: how many are remembered, a power of two.
+        members: how many members of their sets, a power of two; 0 for detectors that count without distinguishing.
+        window_ns: length of the sliding window, nanoseconds.
+    """
+
+    def __init__(self, *, entities: int, members: int, window_ns: int) -> None:
+        self.window_ns = window_ns
+        self.index = np.zeros((entities, 2), np.int64)
+        self.rows = np.zeros((entities, kernels.WIDTH), np.int64)
+        self.counters = np.zeros(3, np.int64)
+        self.members = np.zeros((members, 4), np.int64)
+        self.member_counters = np.zeros(3, np.int64)
+        self._samples = Samples()
+
+    def count(
+        self,
+        seen: Observation,
+        *,
+        keys: Int64,
+        members: Int64,
+        weights: Int64,
+        thresholds: Int64,
+        graded: NDArray[np.bool_] | None = None,
+    ) -> Int64 | None:
+        """Counts rows in their entities' windows: :func:`.kernels.count_in_window`; None where no row has evidence."""
+        out = np.zeros((len(seen), 7), np.int64)
+        sampled = np.empty(len(seen), np.int64)
+        taken, standing = kernels.count_in_window(
+            self.index, self.rows, self.counters, self.members, self.member_counters, keys, members, weights,
+            np.zeros(len(seen), np.bool_) if graded is None else graded, thresholds, seen.start_time_ns,
+            self.window_ns, seen.ordinal, seen.learn, out, sampled,
+        )  # fmt: skip
+        return self._keep(seen, sampled[:taken], out if standing else None)
+
+    def walk(self, seen: Observation, *, attempts: NDArray[np.bool_], steps: Int64) -> Int64 | None:
+        """Walks over first contacts: :func:`.kernels.walk_sequentially`; None where no row has evidence."""
+        out = np.zeros((len(seen), 7), np.int64)
+        sampled = np.empty(len(seen), np.int64)
+        taken, standing = kernels.walk_sequentially(
+            self.index, self.rows, self.counters, self.members, self.member_counters, seen.src, seen.dst, attempts,
+            seen.failed, seen.start_time_ns, steps, self.window_ns, seen.ordinal, seen.learn, out, sampled,
+        )  # fmt: skip
+        return self._keep(seen, sampled[:taken], out if standing else None)
+
+    def _keep(self, seen: Observation, sampled: Int64, out: Int64 | None) -> Int64 | None:
+        if len(sampled):
+            self._samples.add(seen, sampled, int(self.counters[kernels.POSITIONS]))
+        return out
+
+    def samples(self, slot: int, before: int) -> tuple[Sample, ...]:
+        """At most ten flows of the entity's episode, up to ordinal `before`."""
+        row = self.rows[slot]
+        return self._samples.get(row[kernels.SAMPLE : kernels.SAMPLE + int(row[kernels.SAMPLED])], before)
+
+    def usage(self) -> Usage:
+        """State held now, members included."""
+        return Usage(
+            entries=int(self.counters[kernels.ENTRIES] + self.member_counters[kernels.ENTRIES]),
+            capacity=len(self.index) + len(self.members),
+            evictions=int(self.counters[kernels.EVICTIONS] + self.member_counters[kernels.EVICTIONS]),
+            bytes=self.index.nbytes + self.rows.nbytes + self.members.nbytes,
+        )
+
+
+def evidence(
+    out: Int64,
+    *,
+    measured: NDArray[np.float64],
+    thresholds: NDArray[np.float64],
+    level: NDArray[np.uint8],
+    technique: NDArray[np.uint8],
+) -> Observed:
+    """Columns of evidence from a kernel's output.
+
+    Confidence is 1 − 0.1 · threshold / measured: nine in ten at the threshold, and the doubt halves as the measure
+    doubles.
+
+    Args:
+        out: what the kernel gave.
+        measured, thresholds: float64 (n,), in the detector's unit.
+        level: uint8 (n,), level that the evidence has where there is any.
+        technique: uint8 (n,), position in the definition's techniques.
+    """
+    stands = out[:, 0] > 0
+    doubt = (1 - _AT_THRESHOLD) * np.minimum(thresholds / np.maximum(measured, 1e-9), 1.0)
+    return Observed(
+        level=np.where(stands, level, 0).astype(np.uint8),
+        confidence=np.where(stands, 1.0 - doubt, 0.0),
+        measured=np.where(stands, measured, 0.0),
+        threshold=thresholds,
+        technique=technique,
+        event=out[:, 1].astype(np.uint8),
+        slot=out[:, 2],
+        flows=out[:, 3],
+        first_seen_ns=out[:, 4],
+        certain=out[:, 6],
+    )

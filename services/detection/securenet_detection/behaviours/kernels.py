@@ -1,0 +1,447 @@
+"""Compiled loops over bounded tables: the only state that behaviours hold.
+
+A table is set-associative: a key's hash picks a bucket of :data:`WAYS` slots, and in a full bucket the slot that was
+used longest ago gives way. So memory is bounded by construction, nothing is rehashed, and a lookup touches two cache
+lines. Rows are taken one by one in their order, which makes a batch the same as its pieces.
+
+Nothing compiles at import: :func:`securenet_detection.engine.Engine.warm_up` runs every kernel once. All kernels stand
+in this one module because numba's disk cache looks at the age of a function's own file alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numba
+import numpy as np
+
+#: Slots of a bucket.
+WAYS: Final = 8
+
+#: A window is counted in so many slots of time; its length is exact to one of them.
+SLOTS: Final = 8
+
+#: Flows remembered as samples of an episode.
+SAMPLES: Final = 10
+
+#: So many late rows in a row mean that the source's clock was set back, and the window starts anew.
+LATE_ROWS: Final = 16
+
+#: Columns of an entity's row. Times are nanoseconds since the epoch; USED, BORN are ordinals of rows, 0 is never.
+(
+    BORN, NEWEST, LATE, ACTIVE, SINCE, UNTIL, NEXT, REPORTED, PEAK, FLOWS, GRADED, SAMPLED, FIRST, COUNTS,
+) = range(14)  # fmt: skip
+SAMPLE: Final = COUNTS + SLOTS
+WIDTH: Final = SAMPLE + SAMPLES
+
+#: Columns of the counters of a table: entries held, live entries that had to give way, sample positions given out.
+ENTRIES, EVICTIONS, POSITIONS = range(3)
+
+#: What happened at a row.
+NOTHING, FIRST_SEEN, CHANGED = range(3)
+
+# What a compiled function takes and gives; numba goes by inference.
+_Array = Any
+
+
+def _jit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """numba.njit with the disk cache where one can be written (NUMBA_CACHE_DIR names its place), else without."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        try:
+            return numba.njit(cache=True, nogil=True, **options)(function)
+        except RuntimeError:
+            # Neither the source's folder nor the user's cache folder can be written: compiled at each start instead.
+            return numba.njit(nogil=True, **options)(function)
+
+    return decorate
+
+
+@numba.njit(inline="always")
+def _mix(a: _Array, b: _Array) -> _Array:
+    # The finaliser of splitmix64 over both halves.
+    x = np.uint64(a) * np.uint64(0x9E3779B97F4A7C15) ^ np.uint64(b)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.int64(x ^ (x >> np.uint64(31)))
+
+
+@_jit()
+def combine(a: _Array, b: _Array) -> _Array:
+    """int64 (n,): one key of two columns of int64."""
+    out = np.empty(len(a), np.int64)
+    for i in range(len(a)):
+        out[i] = _mix(a[i], b[i])
+    return out
+
+
+@_jit()
+def hash_addresses(words: _Array, seed: int) -> _Array:
+    """int64 (n,): a keyed hash of addresses that came as uint64 (n, 2)."""
+    out = np.empty(len(words), np.int64)
+    for i in range(len(words)):
+        out[i] = _mix(_mix(words[i, 0], seed), words[i, 1])
+    return out
+
+
+@_jit()
+def address_kinds(addresses: _Array) -> _Array:
+    """uint8 (n,): bit 0 a private, unique local, link-local or loopback address; bit 1 multicast or broadcast.
+
+    RFC 1918, RFC 6598, RFC 3927, RFC 4193, RFC 4291, RFC 5771.
+    """
+    out = np.zeros(len(addresses), np.uint8)
+    for i in range(len(addresses)):
+        a = addresses[i]
+        zeros = True
+        for k in range(10):
+            if a[k] != 0:
+                zeros = False
+                break
+        if zeros and a[10] == 255 and a[11] == 255:
+            w, x = a[12], a[13]
+            if (
+                w in (10, 127)
+                or (w == 172 and 16 <= x < 32)
+                or (w == 192 and x == 168)
+                or (w == 169 and x == 254)
+                or (w == 100 and 64 <= x < 128)
+            ):
+                out[i] = 1
+            elif 224 <= w < 240 or (w == 255 and x == 255 and a[14] == 255 and a[15] == 255):
+                out[i] = 2
+        elif a[0] == 255:
+            out[i] = 2
+        elif (a[0] & 254) == 252 or (a[0] == 254 and (a[1] & 192) == 128) or (zeros and a[15] == 1 and a[14] == 0):
+            out[i] = 1
+    return out
+
+
+@numba.njit(inline="always")
+def _find(index: _Array, key: int) -> int:
+    first = ((key >> 17) & (len(index) // WAYS - 1)) * WAYS
+    for slot in range(first, first + WAYS):
+        if index[slot, 0] == key and index[slot, 1] > 0:
+            return slot
+    return -1
+
+
+@numba.njit(inline="always")
+def _victim(index: _Array, key: int) -> int:
+    first = ((key >> 17) & (len(index) // WAYS - 1)) * WAYS
+    oldest = first
+    for slot in range(first, first + WAYS):
+        if index[slot, 1] < index[oldest, 1]:
+            oldest = slot
+    return oldest
+
+
+@numba.njit(inline="always")
+def _claim_entity(  # noqa: PLR0917 - numba takes arguments by position
+    index: _Array, rows: _Array, counters: _Array, key: int, ordinal: int, slice_now: int
+) -> int:
+    slot = _find(index, key)
+    if slot < 0:
+        slot = _victim(index, key)
+        if index[slot, 1] == 0:
+            counters[ENTRIES] += 1
+        elif rows[slot, NEWEST] > slice_now - SLOTS:
+            counters[EVICTIONS] += 1
+        index[slot, 0] = key
+        rows[slot, :] = 0
+        rows[slot, BORN] = ordinal
+        rows[slot, NEWEST] = slice_now
+    index[slot, 1] = ordinal
+    return slot
+
+
+@numba.njit(inline="always")
+def _advance(row: _Array, slice_now: int, ordinal: int) -> bool:
+    """Moves an entity's window to a slice of time; False where the row came too late to count."""
+    newest = row[NEWEST]
+    if slice_now > newest:
+        if slice_now - newest >= SLOTS:
+            row[COUNTS : COUNTS + SLOTS] = 0
+            row[GRADED] = 0
+        else:
+            for s in range(newest + 1, slice_now + 1):
+                row[COUNTS + s % SLOTS] = 0
+        row[NEWEST] = slice_now
+        row[LATE] = 0
+    elif slice_now <= newest - SLOTS:
+        row[LATE] += 1
+        if row[LATE] < LATE_ROWS:
+            return False
+        row[:] = 0
+        row[BORN] = ordinal
+        row[NEWEST] = slice_now
+    else:
+        row[LATE] = 0
+    return True
+
+
+@numba.njit(inline="always")
+def _new_member(  # noqa: PLR0917 - numba takes arguments by position
+    members: _Array, counters: _Array, key: int, slice_now: int, ordinal: int, row: _Array
+) -> int:
+    """Counts a member of an entity's set in its window and returns by how much the count rose: 0 or 1."""
+    slot = _find(members, key)
+    if slot >= 0 and members[slot, 3] == row[BORN] and members[slot, 2] > row[NEWEST] - SLOTS:
+        members[slot, 1] = ordinal
+        if slice_now > members[slot, 2]:
+            row[COUNTS + members[slot, 2] % SLOTS] -= 1
+            row[COUNTS + slice_now % SLOTS] += 1
+            members[slot, 2] = slice_now
+        return 0
+    if slot < 0:
+        slot = _victim(members, key)
+        if members[slot, 1] == 0:
+            counters[ENTRIES] += 1
+        elif members[slot, 2] > slice_now - SLOTS:
+            counters[EVICTIONS] += 1
+    members[slot, 0] = key
+    members[slot, 1] = ordinal
+    members[slot, 2] = slice_now
+    members[slot, 3] = row[BORN]
+    row[COUNTS + slice_now % SLOTS] += 1
+    return 1
+
+
+@numba.njit(inline="always")
+def _report(row: _Array, measured: int, threshold: int, now: int, window: int) -> int:
+    """What an entity that stands at or above its threshold has to say: a first finding, an update, or nothing."""
+    if row[ACTIVE] == 0:
+        row[ACTIVE] = 1
+        row[SINCE] = now
+        row[UNTIL] = now + window
+        row[NEXT] = 2 * threshold
+        row[REPORTED] = now
+        event = FIRST_SEEN
+    elif measured >= row[NEXT] or now - row[REPORTED] >= window:
+        row[REPORTED] = now
+        event = CHANGED
+    else:
+        event = NOTHING
+    while measured >= row[NEXT]:
+        row[NEXT] *= 2
+    row[UNTIL] = max(row[UNTIL], now + window)
+    return event
+
+
+@numba.njit(inline="always")
+def _begin(row: _Array, now: int) -> None:
+    """A new episode: what the one before left is forgotten, the window is not."""
+    row[ACTIVE] = 0
+    row[PEAK] = 0
+    row[FLOWS] = 0
+    row[SAMPLED] = 0
+    row[FIRST] = now
+
+
+@numba.njit(inline="always")
+def _sample(row: _Array, counters: _Array, sampled: _Array, taken: int, i: int) -> int:
+    """Remembers the row as one of the flows that show the episode; returns how many rows were sampled so far."""
+    if row[SAMPLED] >= SAMPLES:
+        return taken
+    row[SAMPLE + row[SAMPLED]] = counters[POSITIONS]
+    row[SAMPLED] += 1
+    counters[POSITIONS] += 1
+    sampled[taken] = i
+    return taken + 1
+
+
+@_jit()
+def count_in_window(  # noqa: PLR0917 - numba takes arguments by position
+    index: _Array,
+    rows: _Array,
+    counters: _Array,
+    members: _Array,
+    member_counters: _Array,
+    keys: _Array,
+    member_keys: _Array,
+    weights: _Array,
+    graded: _Array,
+    thresholds: _Array,
+    times: _Array,
+    window: int,
+    ordinal: int,
+    learn: bool,
+    out: _Array,
+    sampled: _Array,
+) -> tuple[int, int]:
+    """Counts what each entity did in its sliding window, and says for each row whether its entity stands out.
+
+    Args:
+        index: int64 (slots, 2), key and last use of each entity.
+        rows: int64 (slots, WIDTH), what is known of it.
+        counters: int64 (3,), see :data:`ENTRIES` and the rest.
+        members: int64 (slots, 4), members seen: key, last use, slice, birth of their entity. (0, 4) counts without
+            distinguishing members.
+        member_counters: int64 (3,), as `counters`.
+        keys: int64 (n,), entity of each row.
+        member_keys: int64 (n,), which member of the entity's set the row is; ignored without members.
+        weights: int64 (n,), how much the row counts; 0 does not count but still reads the entity's evidence.
+        graded: boolean (n,), rows whose weight is also summed as certain.
+        thresholds: int64 (n,), count from which the entity stands out.
+        times: int64 (n,), nanoseconds.
+        window: nanoseconds.
+        ordinal: of the first row, ≥ 1.
+        learn: False changes nothing (dry run).
+        out: int64 (n, 7), zeroed by the caller: measured (0 without evidence), event, slot, flows so far, first seen,
+            last seen, certain weight.
+        sampled: int64 (n,), filled with the rows that were sampled.
+
+    Returns:
+        How many rows were sampled, and how many have evidence.
+    """
+    slice_length = max(window // SLOTS, 1)
+    standing = 0
+    distinct = len(members) > 0
+    taken = 0
+    for i in range(len(keys)):
+        now = times[i]
+        event = NOTHING
+        if weights[i] > 0 and learn:
+            slice_now = now // slice_length
+            slot = _claim_entity(index, rows, counters, keys[i], ordinal + i, slice_now)
+            row = rows[slot]
+            if _advance(row, slice_now, ordinal + i):
+                measured = 0
+                for s in range(SLOTS):
+                    measured += row[COUNTS + s]
+                if measured == 0 or (row[ACTIVE] != 0 and now > row[UNTIL]):
+                    _begin(row, now)
+                if measured == 0:
+                    row[GRADED] = 0
+                if distinct:
+                    member = _mix(keys[i], member_keys[i])
+                    measured += _new_member(members, member_counters, member, slice_now, ordinal + i, row)
+                else:
+                    row[COUNTS + slice_now % SLOTS] += weights[i]
+                    measured += weights[i]
+                if graded[i]:
+                    row[GRADED] += weights[i]
+                row[FLOWS] += 1
+                row[FIRST] = min(row[FIRST], now)
+                row[PEAK] = max(row[PEAK], measured)
+                if 4 * measured >= thresholds[i]:
+                    taken = _sample(row, counters, sampled, taken, i)
+                if measured >= thresholds[i]:
+                    event = _report(row, measured, thresholds[i], now, window)
+        else:
+            slot = _find(index, keys[i])
+            if slot < 0:
+                continue
+            row = rows[slot]
+        if row[ACTIVE] != 0 and row[SINCE] - window <= now <= row[UNTIL]:
+            out[i, 0] = row[PEAK]
+            standing += 1
+            out[i, 1] = event
+            out[i, 2] = slot
+            out[i, 3] = row[FLOWS]
+            out[i, 4] = row[FIRST]
+            out[i, 5] = now
+            out[i, 6] = row[GRADED]
+    return taken, standing
+
+
+@_jit()
+def walk_sequentially(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba takes arguments by position
+    index: _Array,
+    rows: _Array,
+    counters: _Array,
+    contacts: _Array,
+    contact_counters: _Array,
+    sources: _Array,
+    destinations: _Array,
+    attempts: _Array,
+    failed: _Array,
+    times: _Array,
+    steps: _Array,
+    window: int,
+    ordinal: int,
+    learn: bool,
+    out: _Array,
+    sampled: _Array,
+) -> tuple[int, int]:
+    """Threshold random walk over first contacts: Jung et al., "Fast portscan detection using sequential hypothesis
+    testing", IEEE S&P 2004, section 5.
+
+    An entity's row keeps the scaled log likelihood ratio in GRADED, the number of failed first contacts in PEAK and of
+    all first contacts in FLOWS.
+
+    Args:
+        index, rows, counters: the sources, as in :func:`count_in_window`.
+        contacts, contact_counters: (source, destination) pairs that met before.
+        sources, destinations: int64 (n,).
+        attempts: boolean (n,), rows that are connection attempts with a known outcome.
+        failed: boolean (n,), the outcome.
+        times: int64 (n,), nanoseconds.
+        steps: int64 (4,), scaled logarithms: step of a failure, step of a success, upper bound, lower bound.
+        window: nanoseconds that evidence lasts after the last failed first contact, and after which an idle walk
+            starts anew.
+        ordinal, learn, sampled: as in :func:`count_in_window`.
+        out: int64 (n, 7): scaled log likelihood ratio (0 without evidence), event, slot, first contacts, first seen,
+            last seen, failed first contacts.
+
+    Returns:
+        How many rows were sampled, and how many have evidence.
+    """
+    slice_length = max(window // SLOTS, 1)
+    standing = 0
+    taken = 0
+    for i in range(len(sources)):
+        now = times[i]
+        event = NOTHING
+        slice_now = now // slice_length
+        fresh = False
+        if attempts[i] and learn:
+            key = _mix(sources[i], destinations[i])
+            contact = _find(contacts, key)
+            if contact < 0:
+                fresh = True
+                contact = _victim(contacts, key)
+                if contacts[contact, 1] == 0:
+                    contact_counters[ENTRIES] += 1
+                else:
+                    contact_counters[EVICTIONS] += 1
+                contacts[contact, 0] = key
+            contacts[contact, 1] = ordinal + i
+        if fresh:
+            slot = _claim_entity(index, rows, counters, sources[i], ordinal + i, slice_now)
+            row = rows[slot]
+            idle = slice_now - row[NEWEST] > SLOTS
+            if _advance(row, slice_now, ordinal + i):
+                if idle or row[FLOWS] == 0:
+                    _begin(row, now)
+                    row[GRADED] = 0
+                row[FLOWS] += 1
+                row[FIRST] = min(row[FIRST], now)
+                row[GRADED] += steps[0] if failed[i] else steps[1]
+                # However long it scanned, a source can come back: the walk does not go further than this.
+                row[GRADED] = min(row[GRADED], 8 * steps[2])
+                if failed[i]:
+                    row[PEAK] += 1
+                    taken = _sample(row, counters, sampled, taken, i)
+                    if row[GRADED] >= steps[2]:
+                        event = _report(row, row[PEAK], row[PEAK], now, window)
+                elif row[GRADED] <= steps[3]:
+                    # The walk has ended at "benign"; the next first contact starts another.
+                    row[FLOWS] = 0
+                    row[ACTIVE] = 0
+        else:
+            slot = _find(index, sources[i])
+            if slot < 0:
+                continue
+            row = rows[slot]
+        if row[ACTIVE] != 0 and row[SINCE] - window <= now <= row[UNTIL]:
+            out[i, 0] = max(row[GRADED], steps[2])
+            standing += 1
+            out[i, 1] = event
+            out[i, 2] = slot
+            out[i, 3] = row[FLOWS]
+            out[i, 4] = row[FIRST]
+            out[i, 5] = now
+            out[i, 6] = row[PEAK]
+    return taken, standing

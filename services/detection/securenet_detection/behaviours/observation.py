@@ -1,0 +1,130 @@
+"""What detectors look at: a batch, and the columns that several of them need, made once."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from typing import Final, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securenet_detection.behaviours import kernels
+from securenet_flows.batch import CONN_STATES, FlowBatch
+
+Bool = NDArray[np.bool_]
+Int64 = NDArray[np.int64]
+Objects = NDArray[np.object_]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+TCP: Final = 6
+UDP: Final = 17
+_ICMP: Final = (1, 58)
+_ECHO_REQUESTS: Final = (8, 128)
+
+#: States that are failures outright, and those that are where the responder sent nothing.
+_FAILED: Final = np.array([name in ("S0", "REJ") for name in CONN_STATES])
+_FAILED_IF_SILENT: Final = np.array([name in ("OTH", "RSTOS0") for name in CONN_STATES])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """A batch, seen for the first time or, in a dry run, without being remembered.
+
+    Attributes:
+        batch: the flows.
+        start_time_ns: int64 (n,).
+        src, dst: int64 (n,), keyed hashes of the addresses.
+        src_local, dst_local: the sensor says so, else the address is private.
+        failed: nobody answered: S0, REJ, or OTH or RSTOS0 without a byte from the responder; False where unknown.
+            Multicast and broadcast are never answered, so they never fail; midstream flows from a system port to a high
+            one are answers seen from the wrong side, and echo is the only ICMP that asks.
+        dst_port: int64 (n,), 0 where absent and for ICMP.
+        protocol: int64 (n,).
+        ordinal: of the first row among all rows that the tenant ever sent, from 1.
+        learn: False for a dry run.
+    """
+
+    batch: FlowBatch
+    start_time_ns: Int64
+    src: Int64
+    dst: Int64
+    src_local: Bool
+    dst_local: Bool
+    failed: Bool
+    dst_port: Int64
+    protocol: Int64
+    ordinal: int
+    learn: bool
+    _flow_ids: list[Objects] = field(default_factory=list, init=False)
+
+    @classmethod
+    def of(cls, batch: FlowBatch, *, seed: int, ordinal: int, learn: bool) -> Observation:
+        """Makes the shared columns. `seed` keys the hashes of addresses."""
+        src_addr, dst_addr = _owned(batch.src_addr), _owned(batch.dst_addr)
+        dst_kind = kernels.address_kinds(dst_addr)
+        protocol = batch.protocol.astype(np.int64)
+        icmp = (protocol == _ICMP[0]) | (protocol == _ICMP[1])
+        dst_port = batch.number("dst_port").astype(np.int64)
+        src_port = batch.number("src_port").astype(np.int64)
+        state = np.minimum(batch.number("conn_state"), len(CONN_STATES) - 1)
+        silent = batch.number("resp_bytes") == 0
+        backwards = (state == len(CONN_STATES) - 1) & (src_port < 1024) & (dst_port >= 1024)
+        asks = np.where(icmp, (src_port == _ECHO_REQUESTS[0]) | (src_port == _ECHO_REQUESTS[1]), ~backwards)
+        failed = (_FAILED[state] | (_FAILED_IF_SILENT[state] & silent)) & asks & (dst_kind != 2)
+        dst_port[icmp] = 0
+        return cls(
+            batch=batch,
+            start_time_ns=_owned(batch.start_time_ns),
+            src=kernels.hash_addresses(src_addr.view(np.uint64), seed),
+            dst=kernels.hash_addresses(dst_addr.view(np.uint64), seed),
+            src_local=_local(batch, "local_orig", kernels.address_kinds(src_addr)),
+            dst_local=_local(batch, "local_resp", dst_kind),
+            failed=failed,
+            dst_port=dst_port,
+            protocol=protocol,
+            ordinal=ordinal,
+            learn=learn,
+        )
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    def flow_ids(self) -> Objects:
+        """The flows' identities, None where absent; decoded at the first call."""
+        if not self._flow_ids:
+            column = self.batch.texts("flow_id")
+            self._flow_ids.append(np.array((*column.values, None), dtype=np.object_)[column.codes])
+        return self._flow_ids[0]
+
+    def source(self, row: int) -> str:
+        """The originator's address as text."""
+        return address_text(self.batch.src_addr[row].tobytes())
+
+    def destination(self, row: int) -> str:
+        """The responder's address as text."""
+        return address_text(self.batch.dst_addr[row].tobytes())
+
+    def service(self, row: int) -> str:
+        """Protocol and responder's port, such as tcp/445."""
+        protocol = int(self.protocol[row])
+        name = {1: "icmp", TCP: "tcp", UDP: "udp", 58: "icmpv6"}.get(protocol, f"protocol {protocol}")
+        return name if protocol in _ICMP else f"{name}/{int(self.dst_port[row])}"
+
+
+def address_text(packed: bytes) -> str:
+    """Text of 16 bytes in network order; IPv4 that is mapped into IPv6 reads as IPv4."""
+    address = ipaddress.IPv6Address(packed)
+    return str(address.ipv4_mapped or address)
+
+
+def _owned(column: NDArray[Scalar]) -> NDArray[Scalar]:
+    # A view of a message cannot be written; the kernels are compiled for arrays that can, and for nothing else.
+    return column if column.flags.c_contiguous and column.flags.writeable else column.copy()
+
+
+def _local(batch: FlowBatch, name: str, kinds: NDArray[np.uint8]) -> Bool:
+    private = cast(Bool, (kinds & 1) != 0)
+    if name not in batch.numeric:
+        return private
+    return np.where(batch.has(name), batch.number(name).astype(np.bool_), private)

@@ -1,0 +1,84 @@
+"""A source whose first contacts fail more often than an honest one's would: threshold random walk (TRW).
+
+Definition: J. Jung, V. Paxson, A. Berger, H. Balakrishnan, "Fast portscan detection using sequential hypothesis
+testing", IEEE Symposium on Security and Privacy 2004. θ0 = 0.8 and θ1 = 0.2 are the probabilities that a first contact
+succeeds for an honest source and for a scanner; the likelihood ratio of a source's first contacts is compared with
+η1 = P_D / P_F and η0 = (1 − P_D) / (1 − P_F), P_D = 0.99, P_F = 0.01. Only TCP, and only the first contact of a source
+with a destination. A walk that ends at "honest" begins again.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from securenet_detection.behaviours.episodes import Episodes, evidence
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.observation import TCP, Observation
+from securenet_detection.settings import SequentialScanSettings, StateSettings
+from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
+
+_SCALE = float(1 << 20)
+
+
+class SequentialScan:
+    """Key: source."""
+
+    def __init__(self, settings: SequentialScanSettings, state: StateSettings) -> None:
+        self._settings = settings
+        self._upper = settings.detection_probability / settings.false_positive_probability
+        lower = (1 - settings.detection_probability) / (1 - settings.false_positive_probability)
+        ratios = (
+            (1 - settings.scanner_success) / (1 - settings.honest_success),
+            settings.scanner_success / settings.honest_success,
+            self._upper,
+            lower,
+        )
+        self._steps = np.array([round(math.log(ratio) * _SCALE) for ratio in ratios], np.int64)
+        self._episodes = Episodes(
+            entities=state.entities, members=state.members, window_ns=int(settings.window_seconds * 1e9)
+        )
+        self.definition = Definition(
+            name="sequential-scan",
+            version="1",
+            description="Threshold random walk over a source's first contacts; measured as likelihood ratio.",
+            analytic_type=AnalyticType.STATISTICAL,
+            thresholds=(
+                Threshold("honest_success", settings.honest_success, "probability", "θ0"),
+                Threshold("scanner_success", settings.scanner_success, "probability", "θ1"),
+                Threshold("detection_probability", settings.detection_probability, "probability", "P_D"),
+                Threshold("false_positive_probability", settings.false_positive_probability, "probability", "P_F"),
+                Threshold("window", settings.window_seconds, "seconds", "how long evidence lasts"),
+            ),
+            required_fields=("conn_state",),
+            techniques=(Attack.SERVICE_DISCOVERY.value, Attack.SCANNING_IP_BLOCKS.value),
+        )
+
+    def observe(self, seen: Observation) -> Observed | None:
+        attempts = (seen.protocol == TCP) & seen.batch.has("conn_state")
+        out = self._episodes.walk(seen, attempts=attempts, steps=self._steps)
+        if out is None:
+            return None
+        return evidence(
+            out,
+            measured=np.exp(out[:, 0] / _SCALE),
+            thresholds=np.full(len(seen), self._upper),
+            level=np.full(len(seen), ThreatLevel.MEDIUM, np.uint8),
+            technique=(~seen.src_local).astype(np.uint8),
+        )
+
+    def scope(self, seen: Observation, row: int) -> Scope:
+        return Scope(seen.source(row), "", None)
+
+    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+        return (
+            f"{observed.certain[row]} of {observed.flows[row]} first contacts of {seen.source(row)} failed, which a "
+            f"scanner does {observed.measured[row]:.3g} times as likely as an honest source ({self._upper:.0f} allowed)"
+        )
+
+    def samples(self, observed: Observed, seen: Observation, row: int) -> tuple[Sample, ...]:
+        return self._episodes.samples(int(observed.slot[row]), seen.ordinal + row)
+
+    def usage(self) -> Usage:
+        return self._episodes.usage()

@@ -1,0 +1,73 @@
+"""One source tries many ports of one host.
+
+Definition: at least 15 distinct ports of one destination that did not answer one source within five minutes. After
+Zeek's scan policy (Port_Scan: 15 unique failed ports on one host within five minutes).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from securenet_detection.behaviours import kernels
+from securenet_detection.behaviours.episodes import Episodes, evidence
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.observation import TCP, UDP, Observation
+from securenet_detection.settings import StateSettings, VerticalScanSettings
+from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
+
+
+class VerticalScan:
+    """Key: source and destination."""
+
+    def __init__(self, settings: VerticalScanSettings, state: StateSettings) -> None:
+        self._settings = settings
+        self._episodes = Episodes(
+            entities=state.entities, members=state.members, window_ns=int(settings.window_seconds * 1e9)
+        )
+        self.definition = Definition(
+            name="vertical-scan",
+            version="1",
+            description="Distinct ports of one host that did not answer one source; measured in ports.",
+            analytic_type=AnalyticType.BEHAVIORAL,
+            thresholds=(
+                Threshold("ports", settings.ports, "ports", "distinct ports of one host"),
+                Threshold("window", settings.window_seconds, "seconds", "how far back is counted"),
+            ),
+            required_fields=("dst_port", "conn_state"),
+            techniques=(Attack.SERVICE_DISCOVERY.value, Attack.SCANNING_IP_BLOCKS.value),
+        )
+
+    def observe(self, seen: Observation) -> Observed | None:
+        ported = (seen.protocol == TCP) | (seen.protocol == UDP)
+        thresholds = np.full(len(seen), self._settings.ports, np.int64)
+        out = self._episodes.count(
+            seen,
+            keys=kernels.combine(seen.src, seen.dst),
+            members=(seen.dst_port << 8) | seen.protocol,
+            weights=(seen.failed & ported).astype(np.int64),
+            thresholds=thresholds,
+        )
+        if out is None:
+            return None
+        return evidence(
+            out,
+            measured=out[:, 0].astype(np.float64),
+            thresholds=thresholds.astype(np.float64),
+            level=np.where(seen.src_local, ThreatLevel.HIGH, ThreatLevel.MEDIUM).astype(np.uint8),
+            technique=(~seen.src_local).astype(np.uint8),
+        )
+
+    def scope(self, seen: Observation, row: int) -> Scope:
+        return Scope(seen.source(row), seen.destination(row), None)
+
+    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+        return (
+            f"{seen.source(row)} tried {observed.measured[row]:.0f} ports of {seen.destination(row)} that did not "
+            f"answer within {self._settings.window_seconds / 60:g} minutes ({observed.threshold[row]:.0f} are allowed)"
+        )
+
+    def samples(self, observed: Observed, seen: Observation, row: int) -> tuple[Sample, ...]:
+        return self._episodes.samples(int(observed.slot[row]), seen.ordinal + row)
+
+    def usage(self) -> Usage:
+        return self._episodes.usage()

@@ -1,0 +1,1 @@
+"""Incidents: what they are, how sightings become one, and where they are kept."""

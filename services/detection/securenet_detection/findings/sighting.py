@@ -1,0 +1,45 @@
+"""What detection reports about a finding: that it began, or has news."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from securenet_detection.threats import Evidence, ThreatLevel
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One report of a detector about an entity and its peers.
+
+    Attributes:
+        tenant: whose flows they are.
+        evidence: with the finding's identity.
+        entity: address that it is about.
+        peer_scope: which peers belong to the same finding, in the detector's words.
+        port: responder's port, where the finding is about one.
+        threat_level, risk: of the flow that made the report, all its evidence fused; risk 0–1.
+        peers: other sides, as far as sampled.
+        sensor_id: sensor of the flow.
+        first_seen_ns, last_seen_ns: start times of the episode's first and latest flow.
+        count: flows, or the detector's measure where that is more.
+    """
+
+    tenant: str
+    evidence: Evidence
+    entity: str
+    peer_scope: str
+    port: int | None
+    threat_level: ThreatLevel
+    risk: float
+    peers: tuple[str, ...]
+    sensor_id: str | None
+    first_seen_ns: int
+    last_seen_ns: int
+    count: int
+
+
+def finding_id(tenant: str, detector: str, entity: str, peer_scope: str, port: int | None) -> str:
+    """Identity of a finding, 32 hexadecimal digits: the same incident seen again is the same finding."""
+    parts = (tenant, detector, entity, peer_scope, "" if port is None else str(port))
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()

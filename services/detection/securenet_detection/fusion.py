@@ -1,0 +1,62 @@
+"""How single pieces of evidence become one risk, one score and one threat level.
+
+`risk = 1 − Π (1 − p_k)^(k^−1.5)` over the pieces sorted descending, p = weight · confidence. Sorting makes it free of
+order; the first exponent is 1, so it is at least its greatest piece; every factor lies in [0, 1], so it is at most 1;
+and it never falls when a piece is added or grows. The damping keeps many weak pieces from adding up to certainty, as
+in the risk scores of user-behaviour analytics.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securenet_detection.threats import ThreatLevel
+
+Float = NDArray[np.float64]
+
+#: Weight of a piece of evidence by its level; position 0 is "no evidence".
+WEIGHTS: Final[Float] = np.array([0.0, 0.15, 0.45, 0.75, 0.92])
+
+#: Risk from which a level holds: low, medium, high, critical.
+_BOUNDS: Final[Float] = np.array([0.40, 0.70, 0.90])
+
+#: The same number, computed another way, must not fall to the next lower level.
+_EPSILON: Final = 1e-9
+
+
+def risk(pieces: Float) -> Float:
+    """Risk of rows of pieces.
+
+    Args:
+        pieces: float64 (n, k), probabilities 0–1; 0 where a row lacks a piece.
+
+    Returns:
+        float64 (n,), 0–1.
+    """
+    if not pieces.shape[1]:
+        return np.zeros(len(pieces))
+    ordered: Float = -np.sort(-np.clip(pieces, 0.0, 1.0), axis=1)
+    if pieces.shape[1] == 1:
+        return ordered[:, 0].copy()
+    exponents = np.arange(1, ordered.shape[1] + 1) ** -1.5
+    factors: Float = (1.0 - ordered) ** exponents
+    fused = 1.0 - factors.prod(axis=1)
+    # Rounding must not take away from the greatest piece.
+    return np.minimum(np.maximum(fused, ordered[:, 0]), 1.0)
+
+
+def levels(risks: Float, tactics: NDArray[np.int64], certain: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Threat levels of risks: below 40 % low, 40 medium, 70 high, 90 critical.
+
+    Critical needs more than one kind of reason: evidence of two tactics, or an indicator beside a behaviour.
+
+    Args:
+        risks: (n,), 0–1.
+        tactics: (n,), how many distinct ATT&CK tactics the evidence shows.
+        certain: (n,), rows with both an indicator and a behaviour.
+    """
+    found = (np.searchsorted(_BOUNDS, risks + _EPSILON, side="right") + 1).astype(np.uint8)
+    return np.where((tactics >= 2) | certain, found, np.minimum(found, ThreatLevel.HIGH)).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""The trained model: what it must be, which serves now, and where the next one comes from."""

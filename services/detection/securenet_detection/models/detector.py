@@ -1,0 +1,88 @@
+"""The model as a detector: it judges each flow alone; what it suspects is gathered by source, destination and port."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securenet_detection.behaviours import kernels
+from securenet_detection.behaviours.episodes import Episodes
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.observation import Observation
+from securenet_detection.fusion import levels
+from securenet_detection.settings import StateSettings
+from securenet_detection.threats import AnalyticType, ThreatLevel
+
+Float = NDArray[np.float64]
+
+_WINDOW_NS = 3600 * 10**9
+
+
+class ModelDetector:
+    """Evidence of the serving model, and the flows of its findings."""
+
+    def __init__(self, state: StateSettings) -> None:
+        self._episodes = Episodes(entities=state.entities, members=0, window_ns=_WINDOW_NS)
+        self.definition = Definition(
+            name="model",
+            version="1",
+            description="Calibrated probability of a trained model that the flow is malicious.",
+            analytic_type=AnalyticType.MODEL,
+            thresholds=(Threshold("medium", 0.40, "risk", "piece of risk from which a finding is made"),),
+            required_fields=(),
+            techniques=(),
+        )
+
+    def judge(self, seen: Observation, probabilities: Float, pieces: Float, medium: float) -> Observed | None:
+        """Evidence of the rows that the model alone holds for MEDIUM or more; None where there are none.
+
+        Args:
+            probabilities: (n,), calibrated.
+            pieces: (n,), the model's pieces of risk.
+            medium: probability from which the model says MEDIUM.
+        """
+        rows = len(seen)
+        level = levels(pieces, np.zeros(rows, np.int64), np.zeros(rows, np.bool_))
+        suspected = level >= ThreatLevel.MEDIUM
+        if not suspected.any():
+            return None
+        out = self._episodes.count(
+            seen,
+            keys=kernels.combine(kernels.combine(seen.src, seen.dst), seen.dst_port),
+            members=seen.dst,
+            weights=suspected.astype(np.int64),
+            thresholds=np.ones(rows, np.int64),
+        )
+        if out is None:
+            out = np.zeros((rows, 7), np.int64)
+        return Observed(
+            level=np.where(suspected, level, 0).astype(np.uint8),
+            confidence=np.where(suspected, probabilities, 0.0),
+            measured=probabilities,
+            threshold=np.full(rows, medium),
+            technique=np.zeros(rows, np.uint8),
+            event=out[:, 1].astype(np.uint8),
+            slot=out[:, 2],
+            flows=out[:, 3],
+            first_seen_ns=out[:, 4],
+            certain=out[:, 6],
+        )
+
+    def scope(self, seen: Observation, row: int) -> Scope:
+        """Source, destination and port."""
+        return Scope(seen.source(row), seen.destination(row), int(seen.dst_port[row]))
+
+    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+        """One sentence for a person."""
+        return (
+            f"{seen.source(row)} to {seen.service(row)} of {seen.destination(row)} looks malicious to the model, with "
+            f"a probability of {observed.measured[row]:.2f}"
+        )
+
+    def samples(self, observed: Observed, seen: Observation, row: int) -> tuple[Sample, ...]:
+        """At most ten flows of the finding, up to this row."""
+        return self._episodes.samples(int(observed.slot[row]), seen.ordinal + row)
+
+    def usage(self) -> Usage:
+        """State held now."""
+        return self._episodes.usage()

@@ -1,0 +1,190 @@
+"""What the detection service can be told, as SECURENET_DETECTION_* in the environment or in a TOML file.
+
+Settings of detectors are nested: SECURENET_DETECTION_DETECTORS__HORIZONTAL_SCAN__REMOTE_DESTINATIONS=40, or
+`[detectors.horizontal_scan]` in the file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_settings import SettingsConfigDict
+
+from securenet_core.settings import Port, ServerSettings
+
+
+def _power_of_two(value: int) -> int:
+    if value & (value - 1):
+        raise ValueError(f"{value} is no power of two")
+    return value
+
+
+Slots = Annotated[int, Field(ge=64, le=1 << 24), AfterValidator(_power_of_two)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Seconds = Annotated[float, Field(gt=0, le=7 * 86_400)]
+Probability = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class StateSettings(_Part):
+    """How much a detector remembers, for each tenant. 65,536 entities take 18 MB, 262,144 members 8 MB, once used."""
+
+    entities: Slots = 1 << 16
+    """Entities (sources, pairs) remembered by each detector; a power of two."""
+
+    members: Slots = 1 << 18
+    """Members of their sets (destinations, ports) remembered by each detector that tells them apart; a power of two."""
+
+    contexts: Slots = 1 << 16
+    """Sources and destinations whose history feeds the model's features; a power of two."""
+
+    tenants: Annotated[int, Field(ge=1, le=10_000)] = 8
+    """Tenants with state at once; the one that was idle longest gives way to another."""
+
+    hash_seed: Annotated[int, Field(ge=0, lt=1 << 62)] | None = None
+    """Key of the hashes that place entities in tables. Absent: drawn at start, so that nobody can aim at a bucket."""
+
+
+class HorizontalScanSettings(_Part):
+    """Thresholds of horizontal-scan."""
+
+    remote_destinations: Count = 25
+    """Distinct destinations outside the network that did not answer on one port."""
+
+    local_destinations: Count = 250
+    """The same inside the network."""
+
+    window_seconds: Seconds = 300.0
+    """How far back is counted."""
+
+
+class VerticalScanSettings(_Part):
+    """Thresholds of vertical-scan."""
+
+    ports: Count = 15
+    """Distinct ports of one host that did not answer."""
+
+    window_seconds: Seconds = 300.0
+    """How far back is counted."""
+
+
+class SequentialScanSettings(_Part):
+    """Parameters of sequential-scan (Jung et al. 2004)."""
+
+    honest_success: Probability = 0.8
+    """θ0: probability that a first contact of an honest source succeeds."""
+
+    scanner_success: Probability = 0.2
+    """θ1: the same for a scanner."""
+
+    detection_probability: Probability = 0.99
+    """P_D: share of scanners that must be found."""
+
+    false_positive_probability: Probability = 0.01
+    """P_F: share of honest sources that may be accused."""
+
+    window_seconds: Seconds = 1800.0
+    """How long evidence lasts after the last failed first contact."""
+
+
+class BruteForceSettings(_Part):
+    """Thresholds of brute-force."""
+
+    attempts: Count = 30
+    """Failed logins, or exchanges shaped like one, at one service of one host."""
+
+    window_seconds: Seconds = 1800.0
+    """How far back is counted."""
+
+    max_duration_seconds: Seconds = 60.0
+    """Longest exchange that counts where the sensor did not judge the login."""
+
+    max_bytes: Count = 8192
+    """Largest payload of either side that counts where the sensor did not judge the login."""
+
+
+class DetectorSettings(_Part):
+    """Every detector's settings."""
+
+    state: StateSettings = StateSettings()
+    """Bounds of state."""
+
+    horizontal_scan: HorizontalScanSettings = HorizontalScanSettings()
+    """horizontal-scan."""
+
+    vertical_scan: VerticalScanSettings = VerticalScanSettings()
+    """vertical-scan."""
+
+    sequential_scan: SequentialScanSettings = SequentialScanSettings()
+    """sequential-scan."""
+
+    brute_force: BruteForceSettings = BruteForceSettings()
+    """brute-force."""
+
+
+class DetectionSettings(ServerSettings):
+    """Settings of the detection service."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        env_prefix="SECURENET_DETECTION_",
+        env_nested_delimiter="__",
+    )
+
+    port: Port = 50051
+    """Port to listen on; 0 takes a free one, and the log and `address_file` say which."""
+
+    database_url: str | None = None
+    """SQLAlchemy URL of findings and suppressions; absent: SQLite in `data_dir`/detection.sqlite."""
+
+    registry: str | None = None
+    """Address of the model registry, host:port; absent: rules and behaviours only."""
+
+    registry_ca: Path | None = None
+    """PEM file of the CA that signed the registry's certificate; absent: plaintext, loopback only."""
+
+    registry_certificate: Path | None = None
+    """PEM file of the client certificate that the registry knows this service by."""
+
+    registry_key: Path | None = None
+    """PEM file of its private key."""
+
+    registry_token_file: Path | None = None
+    """File that holds the bearer token for the registry."""
+
+    model_name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")] = "flow-threat"
+    """Model to serve."""
+
+    model_alias: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")] = "champion"
+    """Alias whose version serves."""
+
+    model_max_bytes: Annotated[int, Field(ge=1024, le=4 << 30)] = 256 << 20
+    """Largest model artifact that is downloaded, in bytes."""
+
+    model_trusted_key: Path | None = None
+    """PEM file of the public key that signs models; absent: the key that the registry publishes is not checked."""
+
+    batch_limit: Annotated[int, Field(ge=1, le=65_536)] = 128
+    """Most unary calls scored together."""
+
+    batch_window: Annotated[float, Field(ge=0, le=0.1)] = 0.002
+    """Longest wait, in seconds, of a unary call for others to share its batch; only under load."""
+
+    chunk_rows: Annotated[int, Field(ge=64, le=65_536)] = 4096
+    """Rows of a batch that are scored at a stretch before other calls get their turn."""
+
+    stream_window: Annotated[int, Field(ge=1, le=64)] = 4
+    """Batches of one stream that may be scored and not yet stored; above it the stream is not read further."""
+
+    finding_queue: Annotated[int, Field(ge=1, le=1_000_000)] = 65_536
+    """Changes to findings waiting for the store; above it calls that make findings answer RESOURCE_EXHAUSTED."""
+
+    detectors: DetectorSettings = DetectorSettings()
+    """Thresholds and state of detectors."""

@@ -1,0 +1,74 @@
+"""Words that everything here shares: how grave, how reasoned, which technique, what was seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+
+class ThreatLevel(IntEnum):
+    """How urgently a person should look. The numbers are those of the contract."""
+
+    LOW = 1
+    MEDIUM = 2
+    HIGH = 3
+    CRITICAL = 4
+
+
+class AnalyticType(IntEnum):
+    """How a detector reasons, in OCSF's terms. The numbers are those of the contract."""
+
+    RULE = 1
+    BEHAVIORAL = 2
+    STATISTICAL = 3
+    MODEL = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Technique:
+    """A technique of MITRE ATT&CK under one of its tactics."""
+
+    id: str
+    name: str
+    tactic: str
+
+
+class Attack(Enum):
+    """The techniques that detectors speak of (MITRE ATT&CK, Enterprise)."""
+
+    SERVICE_DISCOVERY = Technique("T1046", "Network Service Discovery", "Discovery")
+    SCANNING_IP_BLOCKS = Technique("T1595.001", "Active Scanning: Scanning IP Blocks", "Reconnaissance")
+    PASSWORD_GUESSING = Technique("T1110.001", "Brute Force: Password Guessing", "Credential Access")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One detector's reason to suspect a flow.
+
+    Attributes:
+        id: the same detector, entity, peer scope and port of a tenant give the same id.
+        level: how grave it is on its own.
+        confidence: probability that it is right, 0–1.
+        measured, threshold: in the unit of the detector.
+        flow_ids: at most ten flows that show it.
+    """
+
+    id: str
+    detector: str
+    detector_version: str
+    analytic_type: AnalyticType
+    level: ThreatLevel
+    confidence: float
+    summary: str
+    measured: float
+    threshold: float
+    techniques: tuple[Technique, ...]
+    flow_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A detector that could not judge, so that silence is not read as innocence."""
+
+    detector: str
+    reason: str

@@ -1,0 +1,146 @@
+"""What the engine answers: columns for all rows, objects only for the rows that somebody asks about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope
+from securenet_detection.behaviours.observation import Observation
+from securenet_detection.findings.sighting import Sighting, finding_id
+from securenet_detection.fusion import WEIGHTS
+from securenet_detection.models.interface import ModelReference
+from securenet_detection.threats import Evidence, Skipped, ThreatLevel
+
+#: Flow identities that one piece of evidence names.
+_FLOW_IDS = 10
+
+
+class Speaker(Protocol):
+    """A detector that can put the evidence of a row into words."""
+
+    @property
+    def definition(self) -> Definition:
+        """What the detector says of itself."""
+
+    def scope(self, seen: Observation, row: int) -> Scope:
+        """What the evidence of a row is about."""
+
+    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+        """One sentence for a person."""
+
+    def samples(self, observed: Observed, seen: Observation, row: int) -> tuple[Sample, ...]:
+        """At most ten flows, up to this row, that show the row's evidence."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchVerdicts:
+    """Verdicts of a batch, in its order. Ask for details before the next batch of the tenant is analysed.
+
+    Attributes:
+        threat_level: uint8 (n,), ThreatLevel.
+        score: float64 (n,), 0–1.
+        risk: float64 (n,), 0–1; what the level follows from.
+        model: what scored, None if nothing did.
+        skipped: detectors that judged no row of the batch.
+        partly: by detector, reason and which rows it did not judge, where it judged some.
+        sightings: what findings were begun or have news, with the row that made it, in row order.
+    """
+
+    threat_level: NDArray[np.uint8]
+    score: NDArray[np.float64]
+    risk: NDArray[np.float64]
+    model: ModelReference | None
+    skipped: tuple[Skipped, ...]
+    partly: Mapping[str, tuple[str, NDArray[np.bool_]]]
+    sightings: tuple[tuple[int, Sighting], ...]
+    tenant: str
+    seen: Observation
+    evidence_columns: Sequence[tuple[Speaker, Observed]]
+
+    def __len__(self) -> int:
+        return len(self.threat_level)
+
+    def rows_at_or_above(self, level: ThreatLevel) -> list[int]:
+        """Rows of at least this level."""
+        return np.flatnonzero(self.threat_level >= level).tolist()
+
+    def flow_id(self, row: int) -> str:
+        """Identity of the flow as it came; empty where it had none."""
+        return self.seen.batch.texts("flow_id")[row] or ""
+
+    def evidence(self, row: int) -> tuple[Evidence, ...]:
+        """Reasons for the verdict of a row, the gravest first."""
+        found = [
+            _evidence(self.tenant, speaker, observed, self.seen, row)
+            for speaker, observed in self.evidence_columns
+            if observed.level[row]
+        ]
+        return tuple(sorted(found, key=lambda piece: (-WEIGHTS[piece.level] * piece.confidence, piece.detector)))
+
+    def skipped_at(self, row: int) -> tuple[Skipped, ...]:
+        """Detectors that could not judge a row."""
+        here = tuple(Skipped(name, reason) for name, (reason, rows) in self.partly.items() if rows[row])
+        return self.skipped + here if here else self.skipped
+
+
+def sightings(
+    tenant: str,
+    seen: Observation,
+    columns: Sequence[tuple[Speaker, Observed]],
+    levels: NDArray[np.uint8],
+    risks: NDArray[np.float64],
+) -> tuple[tuple[int, Sighting], ...]:
+    """What the detectors have to report, with the row that made it, in row order."""
+    reports = [
+        (row, _sighting(tenant, seen, speaker, observed, row, level=int(levels[row]), risk=float(risks[row])))
+        for speaker, observed in columns
+        for row in np.flatnonzero(observed.event).tolist()
+    ]
+    return tuple(sorted(reports, key=lambda report: report[0]))
+
+
+def _sighting(
+    tenant: str, seen: Observation, speaker: Speaker, observed: Observed, row: int, *, level: int, risk: float
+) -> Sighting:
+    scope = speaker.scope(seen, row)
+    # The row itself comes first: it may be one that was not sampled.
+    peers = (seen.destination(row), *(sample.peer for sample in speaker.samples(observed, seen, row)))
+    return Sighting(
+        tenant=tenant,
+        evidence=_evidence(tenant, speaker, observed, seen, row),
+        entity=scope.entity,
+        peer_scope=scope.peers,
+        port=scope.port,
+        threat_level=ThreatLevel(level),
+        risk=risk,
+        peers=tuple(dict.fromkeys(peers)),
+        sensor_id=seen.batch.texts("sensor_id")[row],
+        first_seen_ns=int(observed.first_seen_ns[row]),
+        last_seen_ns=int(seen.start_time_ns[row]),
+        count=int(max(observed.flows[row], observed.measured[row] if observed.measured[row] < 2**53 else 0)),
+    )
+
+
+def _evidence(tenant: str, speaker: Speaker, observed: Observed, seen: Observation, row: int) -> Evidence:
+    definition = speaker.definition
+    scope = speaker.scope(seen, row)
+    ids = (sample.flow_id for sample in speaker.samples(observed, seen, row))
+    techniques = definition.techniques
+    return Evidence(
+        id=finding_id(tenant, definition.name, scope.entity, scope.peers, scope.port),
+        detector=definition.name,
+        detector_version=definition.version,
+        analytic_type=definition.analytic_type,
+        level=ThreatLevel(int(observed.level[row])),
+        confidence=float(observed.confidence[row]),
+        summary=speaker.summary(seen, row, observed),
+        measured=float(observed.measured[row]),
+        threshold=float(observed.threshold[row]),
+        techniques=(techniques[int(observed.technique[row])],) if techniques else (),
+        flow_ids=tuple(flow_id for flow_id in ids if flow_id)[:_FLOW_IDS],
+    )
