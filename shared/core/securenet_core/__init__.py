@@ -1,8 +1,8 @@
 """A gRPC process: settings, lifecycle, calls, errors, identity, health, telemetry and channels.
 
 A service states a :class:`ServiceDefinition` and calls :func:`run`; what it needs is built by its
-:class:`ServiceContainer`. Client code needs :mod:`securenet_core.channels` and :mod:`securenet_core.status` only, so the
-names below are imported when they are first asked for: a command line must not wait for a server's libraries.
+:class:`ServiceContainer`. Client code needs :mod:`securenet_core.channels` and :mod:`securenet_core.status` only, so
+the names below are imported when they are first asked for: a command line must not wait for a server's libraries.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ DOMAIN: Final = "securenet"
 DETAILS_KEY: Final = "grpc-status-details-bin"
 #: Trailing metadata key of the id that finds a call in the log.
 REQUEST_ID_KEY: Final = "x-request-id"
-# HTTP/2 peers commonly refuse more than 8 KiB of header fields; the message must leave room for the details.
-_MESSAGE_LIMIT: Final = 1024
+_STATUS_BYTES: Final = 4096
+_MESSAGE_LIMIT: Final = 512
 _VIOLATIONS_LIMIT: Final = 20
 
 GRPC_CODES: Final[dict[Code, grpc.StatusCode]] = {Code(code.value[0]): code for code in grpc.StatusCode}
@@ -36,22 +36,40 @@ def clip(text: str, limit: int = _MESSAGE_LIMIT) -> str:
 
 
 def to_status(error: SecurenetError) -> status_pb2.Status:
-    """The error as ``google.rpc.Status``, with ErrorInfo and what else applies: fields, conditions, retry delay."""
-    status = status_pb2.Status(code=int(error.code), message=clip(error.message))
-    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
-    for key, value in error.metadata.items():
-        info.metadata[key] = clip(value, 256)
+    """The error as ``google.rpc.Status``, with ErrorInfo and what else applies: fields, conditions, retry delay.
+
+    It takes at most 4 KiB, because peers refuse trailers of more than 8 KiB: the last violations go first, then the
+    message is cut.
+    """
+    kept, length = _VIOLATIONS_LIMIT, _MESSAGE_LIMIT
+    status = _build(error, kept, length)
+    while status.ByteSize() > _STATUS_BYTES and (kept or length > 1):
+        if kept:
+            kept //= 2
+        else:
+            length //= 2
+        status = _build(error, kept, length)
+    return status
+
+
+def _build(error: SecurenetError, kept: int, length: int) -> status_pb2.Status:
+    status = status_pb2.Status(code=int(error.code), message=clip(error.message, length))
+    info = error_details_pb2.ErrorInfo(reason=clip(error.reason, 63), domain=DOMAIN)
+    for key, value in list(error.metadata.items())[:8]:
+        info.metadata[clip(key, 64)] = clip(value, min(128, length))
     status.details.add().Pack(info)
-    if error.fields:
+    if error.fields[:kept]:
         bad = error_details_pb2.BadRequest()
-        for field in error.fields[:_VIOLATIONS_LIMIT]:
+        for field in error.fields[:kept]:
             bad.field_violations.add(field=clip(field.field, 128), description=clip(field.description, 256))
         status.details.add().Pack(bad)
-    if error.preconditions:
+    if error.preconditions[:kept]:
         failure = error_details_pb2.PreconditionFailure()
-        for condition in error.preconditions[:_VIOLATIONS_LIMIT]:
+        for condition in error.preconditions[:kept]:
             failure.violations.add(
-                type=condition.type, subject=clip(condition.subject, 128), description=clip(condition.description, 256)
+                type=clip(condition.type, 64),
+                subject=clip(condition.subject, 128),
+                description=clip(condition.description, 256),
             )
         status.details.add().Pack(failure)
     if error.retry_after is not None:
