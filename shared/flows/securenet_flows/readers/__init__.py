@@ -1,0 +1,1 @@
+"""Readers of flow logs, one file a format."""
