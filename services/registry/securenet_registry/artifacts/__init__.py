@@ -1,0 +1,1 @@
+"""Bytes of versions: content-addressed storage, manifests, signatures."""

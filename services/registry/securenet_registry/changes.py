@@ -1,0 +1,49 @@
+"""Wakes those who wait for something to change. What changed they read themselves, so nobody's backlog grows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+
+
+class Changes:
+    """Waiters by key. Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._waiters: dict[Hashable, set[asyncio.Event]] = {}
+
+    @contextmanager
+    def subscribe(self, key: Hashable) -> Iterator[asyncio.Event]:
+        """An event that is set whenever the key changes, until the block ends; who woke clears it, then reads."""
+        event = asyncio.Event()
+        self._waiters.setdefault(key, set()).add(event)
+        try:
+            yield event
+        finally:
+            remaining = self._waiters[key]
+            remaining.discard(event)
+            if not remaining:
+                del self._waiters[key]
+
+    def notify(self, key: Hashable) -> None:
+        """The key changed."""
+        for event in self._waiters.get(key, ()):
+            event.set()
+
+    def notify_all(self) -> None:
+        """Anything may have changed."""
+        for waiters in self._waiters.values():
+            for event in waiters:
+                event.set()
+
+
+async def woken(event: asyncio.Event, seconds: float) -> bool:
+    """Waits for the event, at most so long; clears it and says whether it came."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    event.clear()
+    return True

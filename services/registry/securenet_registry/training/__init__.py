@@ -1,0 +1,1 @@
+"""Training: recipes, data, fitting, calibration, evaluation, and the worker process that runs them."""

@@ -1,0 +1,130 @@
+"""What a version is judged by, on rows that it was not fitted on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float64 = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+
+#: A flow is alarmed at this score or above.
+ALARM: Final = 0.5
+
+#: Rows of the threshold table at most.
+THRESHOLDS: Final = 101
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number.
+
+    Attributes:
+        name: such as mcc.
+        value: the number.
+        dataset: a capture's name, or empty for all.
+    """
+
+    name: str
+    value: float
+    dataset: str = ""
+
+
+def matthews(tp: float, fp: float, fn: float, tn: float) -> float:
+    """Matthews correlation, 0 where a margin is empty (Chicco & Jurman, BMC Genomics 21:6, 2020)."""
+    margin = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+    return (tp * tn - fp * fn) / math.sqrt(margin) if margin > 0 else 0.0
+
+
+def tpr_at_fpr(score: Float64, malicious: Bool, weight: Float64, limit: float = 0.01) -> float:
+    """Largest true-positive rate at a false-positive rate of at most `limit`, over real thresholds only."""
+    fpr, tpr, _ = _roc(score, malicious, weight)
+    return float(tpr[fpr <= limit + 1e-12].max(initial=0.0))
+
+
+def expected_calibration_error(score: Float64, malicious: Bool, weight: Float64, bins: int = 15) -> float:
+    """Mean distance of score and frequency over equal-width bins (Naeini et al., AAAI 2015)."""
+    place = np.minimum((score * bins).astype(np.int64), bins - 1)
+    total = np.bincount(place, weight, bins)
+    gap = np.abs(np.bincount(place, weight * score, bins) - np.bincount(place, weight * malicious, bins))
+    return float(gap.sum() / total.sum())
+
+
+def measure(score: Float64, malicious: Bool, weight: Float64, dataset: str = "") -> list[Metric]:
+    """Every metric that the rows allow: rates need rows of their class, correlation and ranking need both.
+
+    Args:
+        score: calibrated scores (n,).
+        malicious: boolean (n,).
+        weight: (n,), of any scale.
+        dataset: name that the metrics bear.
+    """
+    alarmed = score >= ALARM
+    tp, fp = float(weight @ (alarmed & malicious)), float(weight @ (alarmed & ~malicious))
+    fn, tn = float(weight @ (~alarmed & malicious)), float(weight @ (~alarmed & ~malicious))
+    found = {"ece": expected_calibration_error(score, malicious, weight)}
+    found["brier"] = float(np.average((score - malicious) ** 2, weights=weight))
+    if fp + tn > 0:
+        found["fpr"] = fp / (fp + tn)
+    if tp + fn > 0:
+        found["tpr"] = tp / (tp + fn)
+    if tp + fn > 0 and fp + tn > 0:
+        found["mcc"] = matthews(tp, fp, fn, tn)
+        found["f1"] = 2 * tp / (2 * tp + fp + fn)
+        found["precision"] = tp / (tp + fp) if tp + fp else 0.0
+        found["tpr_at_fpr_1pct"] = tpr_at_fpr(score, malicious, weight)
+        fpr, tpr, _ = _roc(score, malicious, weight)
+        found["roc_auc"] = float(np.trapezoid(tpr, fpr))
+    counts = {"flows": float(len(score)), "malicious": float(np.count_nonzero(malicious))}
+    return [Metric(name, value, dataset) for name, value in {**found, **counts}.items()]
+
+
+def measure_captures(
+    score: Float64, malicious: Bool, weight: Float64, capture: NDArray[np.int64], names: Sequence[str]
+) -> list[Metric]:
+    """Metrics over all rows, then of each capture that has rows."""
+    metrics = measure(score, malicious, weight)
+    for index, name in enumerate(names):
+        rows = capture == index
+        if rows.any():
+            metrics += measure(score[rows], malicious[rows], weight[rows], name)
+    return metrics
+
+
+def threshold_table(score: Float64, malicious: Bool, weight: Float64) -> list[dict[str, float]]:
+    """Precision, TPR and FPR of alarming at each of at most 101 scores, rising."""
+    thresholds = np.unique(np.concatenate([np.quantile(score, np.linspace(0, 1, 51)), np.linspace(0, 1, 51)]))
+    thresholds = thresholds[-THRESHOLDS:]
+    positives, negatives = float(weight @ malicious), float(weight @ ~malicious)
+    table: list[dict[str, float]] = []
+    for threshold in thresholds.tolist():
+        alarmed = score >= threshold
+        tp, fp = float(weight @ (alarmed & malicious)), float(weight @ (alarmed & ~malicious))
+        table.append(
+            {
+                "score": threshold,
+                "precision": tp / (tp + fp) if tp + fp else 0.0,
+                "tpr": tp / positives if positives else 0.0,
+                "fpr": fp / negatives if negatives else 0.0,
+                "alarms": float(np.count_nonzero(alarmed)),
+            }
+        )
+    return table
+
+
+def _roc(score: Float64, malicious: Bool, weight: Float64) -> tuple[Float64, Float64, Float64]:
+    """False-positive rate, true-positive rate and threshold at each distinct score, from (0, 0) to (1, 1)."""
+    order = np.argsort(-score, kind="stable")
+    falling = score[order]
+    last = np.append(np.flatnonzero(np.diff(falling)), len(falling) - 1)
+    tp = np.cumsum(weight[order] * malicious[order])[last]
+    fp = np.cumsum(weight[order] * ~malicious[order])[last]
+    start = np.zeros(1)
+    tpr = np.concatenate([start, tp / tp[-1] if tp[-1] else tp])
+    fpr = np.concatenate([start, fp / fp[-1] if fp[-1] else fp])
+    return fpr, tpr, np.concatenate([[np.inf], falling[last]])

@@ -1,0 +1,210 @@
+"""The process that trains: ``python -m securenet_registry.training.worker FOLDER``.
+
+It reads ``job.json`` in the folder, writes the version's files beside it, and says one JSON object a line on standard
+output: ``progress``, then ``result`` or ``error``. It ends at once when its standard input closes, which is what happens
+when the registry dies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securenet_flows.features import FEATURES, SCHEMA_HASH
+from securenet_registry.artifacts.manifest import Golden
+from securenet_registry.training import dataset, skops_estimator
+from securenet_registry.training.captures import read_capture
+from securenet_registry.training.evaluation import Metric
+from securenet_registry.training.fitting import Trained, fit, raw_score
+from securenet_registry.training.onnx_trees import UnsupportedEstimatorError, to_onnx
+from securenet_registry.training.recipe import Estimator, TrainingSpec
+
+#: Largest difference of a raw score between source and serving form.
+TOLERANCE: Final = 1e-5
+
+#: Rows on which the two forms are compared, beyond the golden ones.
+COMPARED_ROWS: Final = 20_000
+
+#: Seconds between two words about the rows read.
+_EVERY: Final = 0.25
+
+#: Where each phase lies within the whole.
+_PHASES: Final = {
+    "reading": (0.0, 0.4),
+    "fitting": (0.4, 0.85),
+    "calibrating": (0.85, 0.87),
+    "evaluating": (0.87, 0.9),
+    "converting": (0.9, 0.97),
+}
+
+_LIBRARIES: Final = ("scikit-learn", "numpy", "skops", "onnx", "onnxruntime")
+
+
+class Reporter:
+    """Says on a stream what is done."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._last = 0.0
+        self._rows = 0
+
+    def rows(self, rows: int, capture: str) -> None:
+        """Rows were read, of a capture."""
+        self._rows = rows
+        now = time.monotonic()
+        if now - self._last >= _EVERY:
+            self._last = now
+            # How many there will be nobody knows; the fraction nears its end without reaching it.
+            self.step("reading", rows / (rows + 200_000), f"reading {capture}")
+
+    def step(self, phase: str, part: float, message: str, metrics: Sequence[Metric] = ()) -> None:
+        """A part of a phase is done."""
+        start, end = _PHASES[phase]
+        self.say(
+            "progress",
+            phase=phase,
+            fraction=start + (end - start) * part,
+            rows_read=self._rows,
+            message=message,
+            elapsed_seconds=time.monotonic() - self._begun,
+            metrics=[[metric.name, metric.value, metric.dataset] for metric in metrics],
+        )
+
+    def say(self, kind: str, **fields: Any) -> None:
+        """One line."""
+        sys.stdout.write(json.dumps({"kind": kind, **fields}) + "\n")
+        sys.stdout.flush()
+
+
+def main(folder: Path) -> int:
+    """Trains the job in a folder."""
+    reporter = Reporter()
+    try:
+        job = json.loads((folder / "job.json").read_bytes())
+        spec = TrainingSpec.of_document(job["spec"])
+        limits = dataset.Limits(job["max_rows"], job["max_bytes"], tuple(Path(root) for root in job["roots"]))
+        result = train(folder, spec, limits, reporter)
+    except dataset.TrainingDataError as error:
+        reporter.say("error", message=str(error), expected=True)
+        return 3
+    except Exception as error:  # noqa: BLE001 - the registry's log gets the traceback, the caller the kind
+        traceback.print_exc()
+        reporter.say("error", message=f"{type(error).__name__} while training", expected=False)
+        return 1
+    reporter.say("result", **result)
+    return 0
+
+
+def train(folder: Path, spec: TrainingSpec, limits: dataset.Limits, reporter: Reporter) -> dict[str, Any]:
+    """Reads, fits, converts; answers what the manifest needs.
+
+    Raises:
+        TrainingDataError: the data does not allow it.
+    """
+    labels = spec.estimator is not Estimator.ISOLATION_FOREST
+    try:
+        data = dataset.load(spec.data_uris, read_capture, limits, labels=labels, progress=reporter.rows)
+    except dataset.TrainingDataError:
+        raise
+    reporter.step("reading", 1.0, f"read {len(data.x):,} flows of {len(data.captures)} captures")
+    trained = fit(data, spec, reporter.step)
+    reporter.step("converting", 0.0, "writing the source form")
+    skops_estimator.dump(trained.estimator, folder / "model.skops")
+    # What counts is what a reader of the file gets.
+    estimator = skops_estimator.load(folder / "model.skops")
+    golden = Golden(trained.golden, raw_score(estimator, trained.golden), TOLERANCE)
+    serving = _derive(folder, estimator, trained, data.x[:COMPARED_ROWS], golden, reporter)
+    evaluation = {"metrics": [[m.name, m.value, m.dataset] for m in trained.metrics], "thresholds": trained.thresholds}
+    (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=1))
+    return {
+        "serving": serving,
+        "calibration": trained.calibration.document() if trained.calibration else None,
+        "golden": golden.document(),
+        "thresholds": list(trained.thresholds),
+        "metrics": evaluation["metrics"],
+        "sample_count": trained.rows,
+        "runtime": runtime(),
+        "feature_schema_hash": SCHEMA_HASH,
+        "feature_names": [feature.name for feature in FEATURES],
+        "lineage": {
+            "split": trained.split,
+            "captures": [
+                {
+                    "name": c.name,
+                    "path": c.path,
+                    "sha256": c.digest,
+                    "rows": c.rows,
+                    "malicious": c.malicious,
+                    "unknown": c.unknown,
+                }
+                for c in data.captures
+            ],
+        },
+    }
+
+
+def runtime() -> dict[str, str]:
+    """Versions of what a model depends on."""
+    return {"python": platform.python_version(), **{name: installed(name) for name in _LIBRARIES}}
+
+
+def _derive(
+    folder: Path, estimator: Any, trained: Trained, rows: NDArray[np.float32], golden: Golden, reporter: Reporter
+) -> dict[str, str] | None:
+    """Writes the serving form where it agrees with the source form; answers how to use it, or None."""
+    kind = "anomaly" if trained.calibration is None and trained.split == "none" else "probability"
+    try:
+        data = to_onnx(estimator, golden.features.shape[1], {"feature_schema_hash": SCHEMA_HASH, "score": kind})
+    except UnsupportedEstimatorError as error:
+        reporter.step("converting", 1.0, f"no serving form: {error}")
+        return None
+    compared = np.concatenate([golden.features, rows])
+    difference = disagreement(data, compared, raw_score(estimator, compared))
+    agreement = {
+        "rows": len(compared),
+        "largest_difference": difference,
+        "tolerance": TOLERANCE,
+        "agrees": difference <= TOLERANCE,
+    }
+    (folder / "derived").mkdir(exist_ok=True)
+    (folder / "derived" / "agreement.json").write_text(json.dumps(agreement, indent=1))
+    if not agreement["agrees"]:
+        reporter.step("converting", 1.0, f"serving form refused: scores differ by {difference:.2g}")
+        return None
+    (folder / "derived" / "model.onnx").write_bytes(data)
+    reporter.step("converting", 1.0, f"serving form agrees within {difference:.2g} on {len(compared):,} rows")
+    return {"file": "derived/model.onnx", "input": "features", "output": "score", "score": kind}
+
+
+def disagreement(data: bytes, x: NDArray[np.float32], expected: NDArray[np.float64]) -> float:
+    """Largest difference between an ONNX form's scores and the expected ones; infinite where one is not finite."""
+    import onnxruntime  # noqa: PLC0415 - 100 ms that a failed training need not wait for
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    scores = np.asarray(session.run(["score"], {"features": x})[0], np.float64)
+    gap = np.abs(scores - expected)
+    return float(gap.max(initial=0.0)) if np.isfinite(gap).all() else float("inf")
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(4)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    sys.exit(main(Path(sys.argv[1])))
