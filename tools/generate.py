@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
 
@@ -55,44 +56,43 @@ def protoc(*arguments: str) -> None:
         raise SystemExit(f"{result.stderr.strip()}\nprotoc failed with exit code {result.returncode}")
 
 
-def contract_files() -> list[str]:
-    """The .proto files by their import paths, sorted."""
-    return sorted(path.relative_to(PROTO).as_posix() for path in PROTO.rglob("*.proto"))
+def contract_files(proto: Path = PROTO) -> list[str]:
+    """The .proto files below `proto` by their import paths, sorted."""
+    return sorted(path.relative_to(proto).as_posix() for path in proto.rglob("*.proto"))
 
 
 #: buf's extension of a file in an image, field 8042 `{is_import: true}`: it is there to be imported, not to be judged.
 IS_IMPORT = b"\xd2\xf6\x03\x02\x08\x01"
 
 
-def mark_imports(descriptors: bytes) -> bytes:
-    """The same FileDescriptorSet, in which every file that is not a contract of ours bears buf's mark of an import."""
+def mark_imports(descriptors: bytes, ours: Collection[str]) -> bytes:
+    """The same FileDescriptorSet, in which every file that is not one of `ours` bears buf's mark of an import."""
     files = descriptor_pb2.FileDescriptorSet.FromString(descriptors)
-    ours = set(contract_files())
     for file in files.file:
         if file.name not in ours:
             file.MergeFromString(IS_IMPORT)
     return files.SerializeToString()
 
 
-def image(output: Path) -> None:
-    """Writes all contracts with their comments in the form in which buf reads them here."""
-    descriptors(output)
-    output.write_bytes(mark_imports(output.read_bytes()))
+def image(output: Path, proto: Path = PROTO) -> None:
+    """Writes all contracts below `proto` with their comments in the form in which buf reads them here."""
+    descriptors(output, proto)
+    output.write_bytes(mark_imports(output.read_bytes(), set(contract_files(proto))))
 
 
-def descriptors(output: Path) -> None:
+def descriptors(output: Path, proto: Path = PROTO) -> None:
     """Writes all contracts with their comments, and what they import, as one FileDescriptorSet."""
     with tempfile.TemporaryDirectory() as folder:
         rules = Path(folder) / "rules.binpb"
         rules.write_bytes(rules_descriptor())
         protoc(
             f"--descriptor_set_in={rules}",
-            f"--proto_path={PROTO}",
+            f"--proto_path={proto}",
             f"--proto_path={resources.files('grpc_tools') / '_proto'}",
             "--include_imports",
             "--include_source_info",
             f"--descriptor_set_out={output}",
-            *contract_files(),
+            *contract_files(proto),
         )
 
 
