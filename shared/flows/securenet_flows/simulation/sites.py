@@ -7,6 +7,7 @@ likeness to a real name or address is an accident. The servers of attackers are 
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,6 +47,7 @@ class Sites:
     Attributes:
         name: host name.
         addresses, addresses6: (n, 4, 16), the addresses that its name resolves to, in IPv4-mapped form and in IPv6.
+        answers, answers6: text of the first two of them, as a resolver answers.
         has6: whether it is reachable by IPv6.
         rtt: seconds to it.
         software: number of its server software, for TLS fingerprints.
@@ -58,6 +60,8 @@ class Sites:
     name: Objects
     addresses: Int8
     addresses6: Int8
+    answers: Objects
+    answers6: Objects
     has6: Bool
     rtt: Floats
     software: Column
@@ -117,11 +121,15 @@ def site_names(rng: np.random.Generator, count: int) -> list[str]:
 def make_sites(rng: np.random.Generator, count: int, *, dead_share: float = 0.0) -> Sites:
     """`count` sites, popularity falling as a power of the rank."""
     names = site_names(rng, count)
+    addresses = public_addresses(rng, count * 4).reshape(count, 4, 16)
+    addresses6 = public_addresses6(rng, count * 4).reshape(count, 4, 16)
     rank_weight = 1.0 / np.arange(1, count + 1) ** 0.9
     return Sites(
         name=np.array(names, dtype=object),
-        addresses=public_addresses(rng, count * 4).reshape(count, 4, 16),
-        addresses6=public_addresses6(rng, count * 4).reshape(count, 4, 16),
+        addresses=addresses,
+        addresses6=addresses6,
+        answers=_answers(addresses),
+        answers6=_answers(addresses6),
         has6=rng.random(count) < 0.45,
         rtt=np.clip(rng.lognormal(-3.9, 0.8, count), 0.002, 0.4),
         software=rng.integers(0, 40, count),
@@ -130,3 +138,11 @@ def make_sites(rng: np.random.Generator, count: int, *, dead_share: float = 0.0)
         size=rng.normal(8.6, 1.1, count),
         dead=rng.random(count) < dead_share,
     )
+
+
+def _answers(addresses: Int8) -> Objects:
+    return np.array([",".join(_text(address) for address in row[:2]) for row in addresses], dtype=object)
+
+
+def _text(address: Int8) -> str:
+    return str(ipaddress.ip_address(address.tobytes() if address[:10].any() else address[12:].tobytes()))

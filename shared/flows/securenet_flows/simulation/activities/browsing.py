@@ -8,7 +8,6 @@ Not realistic: no pipelining of several requests in one HTTP connection, sites d
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Final
 
 import numpy as np
@@ -178,7 +177,7 @@ def lookups(part: Slice, host: Int64, sites: Sites, site: Int64, at: Int64) -> t
     hit = rng.random(n) < 0.67
     rtt = np.where(hit, rng.lognormal(-7.6, 0.5, n), rng.lognormal(-4.0, 0.7, n))
     six = np.flatnonzero(office.has6[host])
-    texts4, texts6 = addresses_text(sites.addresses[site]), addresses_text(sites.addresses6[site])
+    texts4, texts6 = sites.answers[site], sites.answers6[site]
     ttl = 60 + site % 7 * 120
     name = sites.name[site]
     outer = np.flatnonzero(~hit)
@@ -217,22 +216,6 @@ def lookups(part: Slice, host: Int64, sites: Sites, site: Int64, at: Int64) -> t
         ),
     ]
     return Flows.concatenate(flows), (rtt * 1e6).astype(np.int64) + rng.integers(100, 3000, n)
-
-
-def addresses_text(addresses: Column) -> Objects:
-    """Comma-separated text of the first two of (n, k, 16) addresses."""
-    out = np.empty(len(addresses), dtype=object)
-    if len(addresses) == 0:
-        return out
-    distinct, index = np.unique(addresses[:, :2].reshape(len(addresses), 32), axis=0, return_inverse=True)
-    out[:] = np.array([",".join((_text(row[:16]), _text(row[16:]))) for row in distinct], dtype=object)[index.ravel()]
-    return out
-
-
-def _text(address: Column) -> str:
-    if not address[:10].any():
-        return ".".join(str(octet) for octet in address[12:])
-    return str(ipaddress.IPv6Address(address.tobytes()))
 
 
 def _http3(

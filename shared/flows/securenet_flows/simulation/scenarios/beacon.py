@@ -14,7 +14,6 @@ import numpy as np
 
 from securenet_flows.batch import Int64
 from securenet_flows.simulation import application
-from securenet_flows.simulation.activities.browsing import addresses_text
 from securenet_flows.simulation.scenarios.interface import PIECE, Attack, Parameter, Scenario, repeat
 from securenet_flows.simulation.sites import Sites
 from securenet_flows.simulation.table import STATE, Flows
@@ -48,7 +47,7 @@ def generate(attack: Attack) -> Iterator[Flows]:
             src=repeat(office.address[host], int(asked.sum())),
             resolver=office.one("directory", int(asked.sum())),
             query=np.full(int(asked.sum()), server.name[0], dtype=object),
-            answers=addresses_text(np.repeat(server.addresses, int(asked.sum()), axis=0)),
+            answers=np.repeat(server.answers, int(asked.sum())),
             stack=office.stack[host],
         )
         yield Flows.concatenate([lookups, calls]).in_order()
