@@ -42,10 +42,10 @@ def risk(pieces: Float) -> Float:
     if pieces.shape[1] == 1:
         return ordered[:, 0].copy()
     exponents = np.arange(1, ordered.shape[1] + 1) ** -1.5
-    factors: Float = (1.0 - ordered) ** exponents
-    fused = 1.0 - factors.prod(axis=1)
+    fused = 1.0 - ((1.0 - ordered) ** exponents).prod(axis=1)
     # Rounding must not take away from the greatest piece.
-    return np.minimum(np.maximum(fused, ordered[:, 0]), 1.0)
+    bounded: Float = np.minimum(np.maximum(fused, ordered[:, 0]), 1.0)
+    return bounded
 
 
 def levels(risks: Float, tactics: NDArray[np.int64], certain: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,13 +29,24 @@ class ModelReference:
 class Classifier(Protocol):
     """A loaded model."""
 
-    def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+    def scores(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Raw probability of the malicious class, float64 (n,), of a feature matrix (n, columns)."""
+
+
+class ClassifierLoader(Protocol):
+    """Opens a verified file."""
+
+    def __call__(self, path: Path, *, input_name: str, output_name: str, columns: int) -> Classifier:
+        """The model in the file.
+
+        Raises:
+            ModelRejectedError: it cannot be opened, or takes or gives something else.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """What an alias points at since a generation."""
+    """What an alias points at since a generation: resource name of a version."""
 
     name: str
     alias: str
@@ -44,23 +55,25 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A downloaded model version, bytes verified against the manifest.
+    """A downloaded model version, signature and bytes verified.
 
     Attributes:
-        promotion: what asked for it.
-        digest: SHA-256 of the served file, hexadecimal.
-        path: the file.
-        manifest: what the registry says of it.
+        name: resource name of the version, with its number.
+        file: path of the served file as the manifest names it.
+        digest: SHA-256 of that file, hexadecimal.
+        path: where it is.
+        manifest: the signed document.
     """
 
-    promotion: Promotion
+    name: str
+    file: str
     digest: str
     path: Path
-    manifest: dict[str, Any] = field(default_factory=dict)
+    manifest: Mapping[str, Any]
 
 
 class ModelSource(Protocol):
-    """Where models come from. Errors are SecurenetError."""
+    """Where models come from. What goes wrong on the way is a SecurenetError; ModelRejectedError is for good."""
 
     def promotions(self) -> AsyncIterator[Promotion | None]:
         """The alias as it stands, then each change; None while it points at nothing. Ends only by an error."""
@@ -68,5 +81,5 @@ class ModelSource(Protocol):
     async def fetch(self, promotion: Promotion) -> Artifact:
         """Downloads and verifies."""
 
-    async def report(self, promotion: Promotion, *, loaded: bool, detail: str) -> None:
-        """Tells the registry what is served."""
+    async def report(self, promotion: Promotion, *, serves: str, detail: str) -> None:
+        """Tells the registry which version is served, and why it is not the promoted one; empty where it is."""

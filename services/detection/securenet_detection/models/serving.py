@@ -33,7 +33,7 @@ class ServingModel:
 
     def score(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Calibrated probability that each flow is malicious, float64 (n,)."""
-        return self.calibration.apply(self.classifier.probabilities(features))
+        return self.calibration.apply(self.classifier.scores(features))
 
 
 class ModelSlot:

@@ -1,0 +1,19 @@
+"""Runs the detection service: python -m securenet_detection."""
+
+from __future__ import annotations
+
+import sys
+
+from securenet_core.serving import run
+from securenet_core.settings import load_or_exit
+from securenet_detection.container import DEFINITION
+from securenet_detection.settings import DetectionSettings
+
+
+def main() -> int:
+    """Serves until SIGTERM or SIGINT."""
+    return run(load_or_exit(DetectionSettings), DEFINITION)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

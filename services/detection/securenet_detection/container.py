@@ -1,0 +1,155 @@
+"""Wiring of the detection service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from dependency_injector import providers
+
+from securenet_core.channels import ChannelSettings, open_aio_channel
+from securenet_core.containers import Runtime, ServiceContainer
+from securenet_core.exceptions import SettingsError
+from securenet_core.health import Probe, Readiness
+from securenet_core.serving import ServiceDefinition
+from securenet_core.sqlalchemy_database import Database, sqlite_url
+from securenet_detection.analysis import Analysis
+from securenet_detection.engine import Engine
+from securenet_detection.findings.ledger import Ledger
+from securenet_detection.findings.sqlalchemy_finding_store import MIGRATIONS, SqlalchemyFindingStore
+from securenet_detection.models.follower import ModelFollower
+from securenet_detection.models.grpc_model_source import GrpcModelSource
+from securenet_detection.models.interface import Artifact, Promotion
+from securenet_detection.models.loading import load_model
+from securenet_detection.models.onnx_classifier import load_onnx
+from securenet_detection.models.serving import ModelSlot, ServingModel
+from securenet_detection.models.verification import TrustedKey
+from securenet_detection.prometheus_metrics import EngineCollector
+from securenet_detection.server import DESCRIPTOR, POLICY, DetectionServicer
+from securenet_detection.settings import DetectionSettings
+from securenet_flows.features import FEATURES, SCHEMA_HASH
+
+
+async def _open_database(settings: DetectionSettings) -> AsyncIterator[Database]:
+    url = settings.database_url or sqlite_url(settings.data_dir / "detection.sqlite")
+    database = Database(url, MIGRATIONS)
+    await database.open()
+    yield database
+    await database.close()
+
+
+async def _open_ledger(settings: DetectionSettings, database: Database) -> AsyncIterator[Ledger]:
+    ledger = Ledger(SqlalchemyFindingStore(database.engine), limit=settings.finding_queue)
+    yield ledger
+    await ledger.close()
+
+
+async def _open_engine(settings: DetectionSettings, models: ModelSlot) -> AsyncIterator[Engine]:
+    engine = Engine(settings.detectors, models)
+    # Without a cache the loops compile for seconds; health answers NOT_SERVING meanwhile.
+    await asyncio.to_thread(engine.warm_up)
+    yield engine
+
+
+async def _follow_registry(settings: DetectionSettings, models: ModelSlot) -> AsyncIterator[None]:
+    if settings.registry is None:
+        models.explain("no registry is configured")
+        yield None
+        return
+    channel_settings = _channel(settings, settings.registry)
+    async with open_aio_channel(channel_settings) as channel:
+        source = GrpcModelSource(
+            channel,
+            channel_settings,
+            model=settings.model_name,
+            alias=settings.model_alias,
+            folder=settings.data_dir / "models",
+            limit=settings.model_max_bytes,
+            key=TrustedKey(settings.model_trusted_key),
+            consumer=f"detection-{socket.gethostname()[:64]}-{os.getpid()}",
+        )
+        following = asyncio.create_task(ModelFollower(source, models, _load).run(), name="model-follower")
+        yield None
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+
+
+def _load(artifact: Artifact, promotion: Promotion, begun: float) -> ServingModel:
+    return load_model(artifact, promotion, load=load_onnx, schema_hash=SCHEMA_HASH, columns=len(FEATURES), begun=begun)
+
+
+def _channel(settings: DetectionSettings, address: str) -> ChannelSettings:
+    try:
+        token = _read(settings.registry_token_file)
+        return ChannelSettings(
+            address=address,
+            ca=settings.registry_ca,
+            certificate=settings.registry_certificate,
+            key=settings.registry_key,
+            token=token,
+        )
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"SECURENET_DETECTION_REGISTRY: {error}") from error
+
+
+def _read(path: Path | None) -> str | None:
+    return None if path is None else path.read_text(encoding="utf-8").strip()
+
+
+async def _model_readiness(models: ModelSlot) -> Readiness:
+    current = models.current
+    served = current.reference.name if current else "none"
+    return Readiness(
+        ready=current is not None, detail=f"model: {served}" + (f"; {models.detail}" * bool(models.detail))
+    )
+
+
+def _probes(database: Database, models: ModelSlot) -> list[object]:
+    return [
+        Probe("findings", database.probe),
+        # Rules and behaviours work without one, so its absence is shown and does not take the service down.
+        Probe("model", partial(_model_readiness, models), required=False),
+    ]
+
+
+async def _export_metrics(
+    runtime: Runtime, analysis: Analysis, engine: Engine, models: ModelSlot
+) -> AsyncIterator[EngineCollector]:
+    collector = EngineCollector(analysis, engine, models)
+    runtime.registry.register(collector)
+    yield collector
+    runtime.registry.unregister(collector)
+
+
+class DetectionContainer(ServiceContainer):
+    """Settings and runtime in, servicer and probes out."""
+
+    settings = providers.Dependency(instance_of=DetectionSettings)
+    runtime = providers.Dependency(instance_of=Runtime)
+    models = providers.Singleton(ModelSlot)
+    database = providers.Resource(_open_database, settings)
+    ledger = providers.Resource(_open_ledger, settings, database)
+    engine = providers.Resource(_open_engine, settings, models)
+    follower = providers.Resource(_follow_registry, settings, models)
+    analysis = providers.Singleton(Analysis, engine, ledger, chunk_rows=settings.provided.chunk_rows)
+    collector = providers.Resource(_export_metrics, runtime, analysis, engine, models)
+    servicer = providers.Singleton(
+        DetectionServicer,
+        analysis=analysis,
+        engine=engine,
+        ledger=ledger,
+        models=models,
+        batch_limit=settings.provided.batch_limit,
+        batch_window=settings.provided.batch_window,
+        stream_window=settings.provided.stream_window,
+    )
+    probes = providers.Factory(_probes, database, models)
+
+
+DEFINITION = ServiceDefinition(name="detection", descriptor=DESCRIPTOR, policy=POLICY, container=DetectionContainer)

@@ -1,0 +1,128 @@
+"""From a verified artifact to a model that may score: every promise of its manifest is checked by running it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securenet_detection.models.calibration import Calibration, OperatingPoints
+from securenet_detection.models.interface import (
+    Artifact,
+    Classifier,
+    ClassifierLoader,
+    ModelReference,
+    ModelRejectedError,
+    Promotion,
+)
+from securenet_detection.models.serving import ServingModel
+
+#: Rows of a golden batch at most.
+_GOLDEN_ROWS: Final = 65_536
+
+#: Largest disagreement with the golden batch that any manifest may allow.
+_TOLERANCE: Final = 1e-4
+
+#: Sizes of batches that the model is warmed up with.
+_WARM_UP: Final = (1, 128, 4096)
+
+
+def load_model(
+    artifact: Artifact,
+    promotion: Promotion,
+    *,
+    load: ClassifierLoader,
+    schema_hash: str,
+    columns: int,
+    begun: float,
+    clock_ns: Callable[[], int] = time.time_ns,
+) -> ServingModel:
+    """A model that was opened, found to agree with its golden batch, and warmed up. Blocks.
+
+    Args:
+        artifact: verified bytes.
+        promotion: what asked for it.
+        load: opens the file.
+        schema_hash: of the features that are computed here.
+        columns: of the feature matrix.
+        begun: `time.monotonic()` when the download began.
+        clock_ns: now.
+
+    Raises:
+        ModelRejectedError: something is not as the manifest says, or cannot be served here.
+    """
+    manifest = artifact.manifest
+    theirs = manifest.get("feature_schema_hash")
+    if theirs != schema_hash:
+        raise ModelRejectedError(
+            f"features: trained on schema {str(theirs)[:16]}, computed here is {schema_hash[:16]}",
+            reason="FEATURE_SCHEMA_MISMATCH",
+        )
+    serving = _object(manifest, "serving")
+    if serving.get("file") != artifact.file:
+        raise ModelRejectedError(f"{artifact.file} is not the form for serving", reason="NOT_FOR_SERVING")
+    if serving.get("kind") != "probability":
+        raise ModelRejectedError(f"serving: kind {serving.get('kind')!r}; expected 'probability'")
+    calibration = Calibration.read(_object(manifest, "calibration"))
+    points = OperatingPoints.read(manifest.get("thresholds") or [])
+    classifier = load(
+        artifact.path,
+        input_name=str(serving.get("input")),
+        output_name=str(serving.get("output")),
+        columns=columns,
+    )
+    golden = _object(manifest, "golden")
+    features = _golden_features(golden, columns)
+    _agree(classifier, features, golden)
+    for rows in _WARM_UP:
+        classifier.scores(np.resize(features, (rows, columns)))
+    return ServingModel(
+        reference=ModelReference(artifact.name, promotion.alias, artifact.digest),
+        classifier=classifier,
+        calibration=calibration,
+        points=points,
+        schema_hash=schema_hash,
+        generation=promotion.generation,
+        since_ns=clock_ns(),
+        load_seconds=time.monotonic() - begun,
+    )
+
+
+def _object(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = manifest.get(name)
+    if not isinstance(value, Mapping):
+        raise ModelRejectedError(f"{name}: the manifest has none, so the model is not served", reason="INCOMPLETE")
+    return value
+
+
+def _golden_features(golden: Mapping[str, Any], columns: int) -> NDArray[np.float32]:
+    shape = golden.get("shape")
+    try:
+        data = base64.b64decode(str(golden.get("features")), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ModelRejectedError(f"golden.features: {error}") from error
+    rows = shape[0] if isinstance(shape, list) and len(shape) == 2 else 0
+    if not isinstance(rows, int) or not 1 <= rows <= _GOLDEN_ROWS or len(data) != rows * columns * 4:
+        raise ModelRejectedError(f"golden: shape {shape} and {len(data)} bytes; expected (rows, {columns}) float32")
+    return np.frombuffer(data, "<f4").reshape(rows, columns).astype(np.float32)
+
+
+def _agree(classifier: Classifier, features: NDArray[np.float32], golden: Mapping[str, Any]) -> None:
+    try:
+        expected = np.asarray(golden.get("raw"), np.float64)
+        tolerance = min(float(golden.get("tolerance", 1e-5)), _TOLERANCE)
+    except (TypeError, ValueError) as error:
+        raise ModelRejectedError(f"golden.raw: {error}; expected numbers") from error
+    if expected.shape != (len(features),):
+        raise ModelRejectedError(f"golden.raw: shape {expected.shape}; expected ({len(features)},)")
+    worst = float(np.max(np.abs(classifier.scores(features) - expected)))
+    if not worst <= tolerance:
+        raise ModelRejectedError(
+            f"scores of the golden batch differ by {worst:.3g}; at most {tolerance:.3g} is allowed",
+            reason="GOLDEN_MISMATCH",
+        )

@@ -1,0 +1,46 @@
+"""Detection's own numbers, for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from securenet_detection.analysis import Analysis
+from securenet_detection.engine import Engine
+from securenet_detection.models.serving import ModelSlot
+
+
+class EngineCollector(Collector):
+    """Reads counters when it is scraped; the hot path only adds to plain numbers."""
+
+    def __init__(self, analysis: Analysis, engine: Engine, models: ModelSlot) -> None:
+        self._analysis = analysis
+        self._engine = engine
+        self._models = models
+
+    def collect(self) -> Iterator[Metric]:
+        """What Prometheus reads."""
+        counters = self._analysis.counters
+        yield CounterMetricFamily("securenet_detection_flows", "Flows scored.", value=counters.flows)
+        yield CounterMetricFamily("securenet_detection_sightings", "Reports of detectors.", value=counters.sightings)
+        yield CounterMetricFamily(
+            "securenet_detection_tenant_evictions",
+            "Tenants whose state gave way to another's.",
+            value=self._engine.tenant_evictions,
+        )
+        entries = GaugeMetricFamily("securenet_detection_entries", "Entries held.", labels=["detector"])
+        evictions = CounterMetricFamily(
+            "securenet_detection_evictions", "Live entries that gave way.", labels=["detector"]
+        )
+        for status in self._engine.detectors():
+            entries.add_metric([status.definition.name], status.usage.entries)
+            evictions.add_metric([status.definition.name], status.usage.evictions)
+        yield entries
+        yield evictions
+        model = GaugeMetricFamily("securenet_detection_model", "1 for the model that scores.", labels=["name"])
+        current = self._models.current
+        if current is not None:
+            model.add_metric([current.reference.name], 1)
+        yield model

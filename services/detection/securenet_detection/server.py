@@ -1,0 +1,297 @@
+"""The servicer: unpack, call a use-case, pack."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from google.protobuf.descriptor import ServiceDescriptor
+
+from securenet.detection.v1 import detection_pb2, verdict_pb2
+from securenet_core.authorization import Policy
+from securenet_core.exceptions import InvalidArgumentError
+from securenet_core.pagination import decode_page_token, encode_page_token, page_size
+from securenet_core.principal import Role, current_principal
+from securenet_detection import convert
+from securenet_detection.analysis import Analysis
+from securenet_detection.batching import Batcher
+from securenet_detection.engine import Engine
+from securenet_detection.findings.ledger import Ledger
+from securenet_detection.models.serving import ModelSlot
+
+DESCRIPTOR: Final[ServiceDescriptor] = detection_pb2.DESCRIPTOR.services_by_name["DetectionService"]
+
+_ANYBODY: Final = frozenset(Role)
+_ANALYSTS: Final = frozenset({Role.ANALYST, Role.ADMIN})
+_PREVIEW: Final = 100
+
+#: Which roles may call what, as the contract's comments say.
+POLICY: Final = Policy(
+    {
+        f"{DESCRIPTOR.full_name}/{method}": roles
+        for roles, methods in (
+            (_ANYBODY - {Role.READER}, ("Analyze", "AnalyzeBatch", "AnalyzeStream")),
+            (
+                _ANYBODY,
+                (
+                    "ListFindings", "GetFinding", "WatchFindings", "ListSuppressions", "ListDetectors",
+                    "GetServingModel",
+                ),
+            ),
+            (_ANALYSTS, ("UpdateFinding", "CreateSuppression", "DeleteSuppression", "PreviewSuppression")),
+        )
+        for method in methods
+    }
+)  # fmt: skip
+
+
+class _Asked(NamedTuple):
+    row: convert.FlowRow
+    tenant: str
+    dry_run: bool
+
+
+@dataclass(slots=True)
+class _Answered:
+    verdict: verdict_pb2.Verdict
+    kept: asyncio.Task[None] | None
+
+
+class DetectionServicer:
+    """DetectionService.
+
+    Args:
+        analysis: scores and records.
+        engine: describes its detectors.
+        ledger: findings.
+        models: what serves.
+        batch_limit, batch_window: of unary calls.
+        stream_window: batches of a stream that may be scored and not yet stored.
+    """
+
+    def __init__(
+        self,
+        *,
+        analysis: Analysis,
+        engine: Engine,
+        ledger: Ledger,
+        models: ModelSlot,
+        batch_limit: int,
+        batch_window: float,
+        stream_window: int,
+    ) -> None:
+        self._analysis = analysis
+        self._engine = engine
+        self._ledger = ledger
+        self._models = models
+        self._batcher = Batcher(self._score, limit=batch_limit, window=batch_window)
+        self._stream_window = stream_window
+
+    async def Analyze(self, request: detection_pb2.AnalyzeRequest, _context: Any) -> detection_pb2.AnalyzeResponse:
+        """Scores one flow."""
+        self._analysis.check_room()
+        asked = _Asked(convert.flow_row(request.flow), current_principal().tenant, request.dry_run)
+        answered = await self._batcher.submit(asked)
+        if answered.kept is not None:
+            await asyncio.shield(answered.kept)
+        return detection_pb2.AnalyzeResponse(verdict=answered.verdict)
+
+    def _score(self, batch: Sequence[_Asked]) -> list[_Answered]:
+        """Scores calls that came together: neighbours of one tenant at a stretch, in order of arrival."""
+        answers: list[_Answered] = []
+        start = 0
+        while start < len(batch):
+            key = batch[start][1:]
+            end = start
+            while end < len(batch) and batch[end][1:] == key:
+                end += 1
+            tenant, dry_run = key
+            columns = convert.rows_as_batch([asked.row for asked in batch[start:end]])
+            verdicts = self._analysis.score(columns, tenant=tenant, dry_run=dry_run)
+            kept = self._analysis.keep([sighting for _, sighting in verdicts.sightings])
+            reporting = {row for row, _ in verdicts.sightings}
+            answers += [
+                _Answered(convert.verdict(verdicts, row), kept if row in reporting else None)
+                for row in range(end - start)
+            ]
+            start = end
+        return answers
+
+    async def AnalyzeBatch(
+        self, request: detection_pb2.AnalyzeBatchRequest, _context: Any
+    ) -> detection_pb2.AnalyzeBatchResponse:
+        """Scores columns."""
+        self._analysis.check_room()
+        verdicts, kept = await self._score_batch(request, current_principal().tenant)
+        if kept is not None:
+            await kept
+        return detection_pb2.AnalyzeBatchResponse(verdicts=verdicts)
+
+    async def _score_batch(
+        self, request: detection_pb2.AnalyzeBatchRequest | detection_pb2.AnalyzeStreamRequest, tenant: str
+    ) -> tuple[verdict_pb2.VerdictBatch, asyncio.Task[None] | None]:
+        columns = convert.flow_batch(request.batch)
+        packer = convert.VerdictPacker(columns, request.options.detail_level)
+        reports = []
+        async for start, verdicts in self._analysis.chunks(
+            columns.batch, tenant=tenant, dry_run=request.options.dry_run
+        ):
+            packer.add(start, verdicts)
+            reports += [sighting for _, sighting in verdicts.sightings]
+        return packer.finish(), self._analysis.keep(reports)
+
+    async def AnalyzeStream(
+        self, requests: AsyncIterator[detection_pb2.AnalyzeStreamRequest], _context: Any
+    ) -> AsyncIterator[detection_pb2.AnalyzeStreamResponse]:
+        """Scores batches as they come, while findings of the ones before are being stored."""
+        tenant = current_principal().tenant
+        ready: asyncio.Queue[tuple[int, verdict_pb2.VerdictBatch, asyncio.Task[None] | None] | BaseException | None]
+        ready = asyncio.Queue(self._stream_window)
+
+        async def feed() -> None:
+            try:
+                async for request in requests:
+                    self._analysis.check_room()
+                    await ready.put((request.sequence, *await self._score_batch(request, tenant)))
+            except Exception as error:  # noqa: BLE001 - raised again by the reader, after what was scored before it
+                await ready.put(error)
+            else:
+                await ready.put(None)
+
+        feeding = asyncio.create_task(feed())
+        try:
+            while (scored := await ready.get()) is not None:
+                if isinstance(scored, BaseException):
+                    raise scored
+                sequence, verdicts, kept = scored
+                if kept is not None:
+                    await kept
+                yield detection_pb2.AnalyzeStreamResponse(sequence=sequence, verdicts=verdicts)
+        finally:
+            feeding.cancel()
+
+    async def ListFindings(
+        self, request: detection_pb2.ListFindingsRequest, _context: Any
+    ) -> detection_pb2.ListFindingsResponse:
+        """A page of findings."""
+        size = page_size(request.page_size)
+        query = (
+            request.min_threat_level, ",".join(map(str, request.statuses)), request.detector, request.entity,
+            request.seen_after_time.ToJsonString() if request.HasField("seen_after_time") else "",
+        )  # fmt: skip
+        position = _position(request.page_token, query, int)
+        found = await self._ledger.page(current_principal().tenant, convert.finding_filter(request), position, size + 1)
+        return detection_pb2.ListFindingsResponse(
+            findings=[convert.finding(one) for one in found[:size]],
+            next_page_token=encode_page_token([found[size - 1].change], query) if len(found) > size else "",
+        )
+
+    async def GetFinding(
+        self, request: detection_pb2.GetFindingRequest, _context: Any
+    ) -> detection_pb2.GetFindingResponse:
+        """One finding."""
+        found = await self._ledger.get(current_principal().tenant, _id(request.name))
+        return detection_pb2.GetFindingResponse(finding=convert.finding(found))
+
+    async def WatchFindings(
+        self, request: detection_pb2.WatchFindingsRequest, _context: Any
+    ) -> AsyncIterator[detection_pb2.WatchFindingsResponse]:
+        """Findings as they change."""
+        after = _position(request.resume_token, ("watch",), int)
+        async for found, change in self._ledger.watch(
+            current_principal().tenant, after, existing=request.include_existing,
+            min_threat_level=request.min_threat_level,
+        ):  # fmt: skip
+            yield detection_pb2.WatchFindingsResponse(
+                finding=None if found is None else convert.finding(found),
+                resume_token=encode_page_token([change], ("watch",)),
+            )
+
+    async def UpdateFinding(
+        self, request: detection_pb2.UpdateFindingRequest, _context: Any
+    ) -> detection_pb2.UpdateFindingResponse:
+        """A person's change."""
+        caller = current_principal()
+        edit = convert.finding_edit(request, caller.subject)
+        found = await self._ledger.edit(caller.tenant, _id(request.name), edit)
+        return detection_pb2.UpdateFindingResponse(finding=convert.finding(found))
+
+    async def CreateSuppression(
+        self, request: detection_pb2.CreateSuppressionRequest, _context: Any
+    ) -> detection_pb2.CreateSuppressionResponse:
+        """Holds findings back."""
+        caller = current_principal()
+        wanted = convert.suppression(
+            request.suppression, tenant=caller.tenant, by=caller.subject, now_ns=time.time_ns(),
+            request_id=request.request_id,
+        )  # fmt: skip
+        stored, count = await self._ledger.suppress(wanted)
+        return detection_pb2.CreateSuppressionResponse(
+            suppression=convert.suppression_message(stored), findings_suppressed=count
+        )
+
+    async def ListSuppressions(
+        self, request: detection_pb2.ListSuppressionsRequest, _context: Any
+    ) -> detection_pb2.ListSuppressionsResponse:
+        """A page of suppressions."""
+        size = page_size(request.page_size)
+        after = _position(request.page_token, (), str) or ""
+        found = await self._ledger.suppressions(current_principal().tenant, after, size + 1)
+        return detection_pb2.ListSuppressionsResponse(
+            suppressions=[convert.suppression_message(one) for one in found[:size]],
+            next_page_token=encode_page_token([found[size - 1].id]) if len(found) > size else "",
+        )
+
+    async def DeleteSuppression(
+        self, request: detection_pb2.DeleteSuppressionRequest, _context: Any
+    ) -> detection_pb2.DeleteSuppressionResponse:
+        """Ends a suppression."""
+        reopened = await self._ledger.unsuppress(current_principal().tenant, _id(request.name))
+        return detection_pb2.DeleteSuppressionResponse(findings_reopened=reopened)
+
+    async def PreviewSuppression(
+        self, request: detection_pb2.PreviewSuppressionRequest, _context: Any
+    ) -> detection_pb2.PreviewSuppressionResponse:
+        """What a suppression would hold back."""
+        caller = current_principal()
+        wanted = convert.suppression(
+            request.suppression, tenant=caller.tenant, by=caller.subject, now_ns=time.time_ns()
+        )
+        count, found = await self._ledger.preview(wanted, _PREVIEW)
+        return detection_pb2.PreviewSuppressionResponse(
+            finding_count=count, findings=[convert.finding(one) for one in found]
+        )
+
+    async def ListDetectors(
+        self, _request: detection_pb2.ListDetectorsRequest, _context: Any
+    ) -> detection_pb2.ListDetectorsResponse:
+        """Every detector."""
+        detectors = [convert.detector(status) for status in self._engine.detectors()]
+        return detection_pb2.ListDetectorsResponse(detectors=detectors)
+
+    async def GetServingModel(
+        self, _request: detection_pb2.GetServingModelRequest, _context: Any
+    ) -> detection_pb2.GetServingModelResponse:
+        """The model that scores."""
+        return detection_pb2.GetServingModelResponse(
+            current=convert.serving_model(self._models.current),
+            previous=convert.serving_model(self._models.previous),
+            detail=self._models.detail,
+        )
+
+
+def _id(name: str) -> str:
+    return name.partition("/")[2]
+
+
+def _position(token: str, query: Sequence[str | int], kind: type) -> Any:
+    """What a token continues after, None for the first page."""
+    position = decode_page_token(token, query)
+    if position is None:
+        return None
+    if type(position[0]) is not kind or position[0] in (True, False):
+        raise InvalidArgumentError.of("page_token", "not a token of this service")
+    return position[0]
