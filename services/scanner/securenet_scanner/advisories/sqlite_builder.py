@@ -9,13 +9,13 @@ import sqlite3
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from securenet_scanner.advisories import feeds, records
 from securenet_scanner.advisories.feeds import FeedError, FeedFile, FeedKind, Limits
+from securenet_scanner.advisories.importing import ImportStep, Teller
 from securenet_scanner.advisories.osv import Advisory
 
 SCHEMA_VERSION = 1
@@ -38,75 +38,80 @@ _CHUNK = 2_000
 _MAX_REJECTIONS = 20
 
 
-class BuildCancelledError(Exception):
+class BuildCancelledError(FeedError):
     """Nobody waits for the build any more; nothing was changed."""
 
 
 @dataclass(slots=True)
-class BuildProgress:
-    """How far a build is. Counts are over all feeds."""
+class _Progress:
+    """How far a build is, over all feeds."""
 
+    tell: Teller
+    cancelled: threading.Event
+    bytes_total: int
     feed: str = ""
     records_read: int = 0
     bytes_read: int = 0
-    bytes_total: int = 0
     rejected: int = 0
     rejections: list[str] = field(default_factory=list)
-    """The first twenty, each with file, line and reason."""
 
     def reject(self, problem: str) -> None:
-        """Count one record that could not be used."""
+        """Count one record that could not be used; keep the first twenty complaints."""
         self.rejected += 1
         if len(self.rejections) < _MAX_REJECTIONS:
             self.rejections.append(problem)
 
+    def publish(self) -> None:
+        """Tell how far it is, and end here where nobody listens."""
+        if self.cancelled.is_set():
+            raise BuildCancelledError("nobody waits for the import any more")
+        self.tell(
+            ImportStep(
+                feed=self.feed,
+                records_read=self.records_read,
+                bytes_read=self.bytes_read,
+                bytes_total=self.bytes_total,
+                rejected=self.rejected,
+                rejections=tuple(self.rejections),
+            )
+        )
 
-Listener = Callable[[BuildProgress], None]
-"""Told after every chunk, in the thread that builds."""
 
+class SqliteKnowledgeBuilder:
+    """`KnowledgeBuilder` that puts its file where readers look for it."""
 
-def build(
-    folder: Path,
-    target: Path,
-    *,
-    limits: Limits,
-    listener: Listener,
-    cancelled: threading.Event,
-    validate_only: bool = False,
-    source: str = "",
-) -> None:
-    """Import every feed of a folder and put the result at `target`, unless only its soundness is asked for.
+    def __init__(self, target: Path, limits: Limits) -> None:
+        self._target = target
+        self._limits = limits
 
-    Raises `FeedError` where a feed as a whole is broken and `BuildCancelledError` once `cancelled` is set; the file at
-    `target` is then as it was.
-    """
-    files, _ = feeds.find(folder, limits)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".building-{uuid.uuid4().hex}.sqlite")
-    try:
-        connection = sqlite3.connect(aside, isolation_level=None)
+    def build(
+        self, folder: Path, source: str, tell: Teller, cancelled: threading.Event, *, validate_only: bool = False
+    ) -> None:
+        """Import every feed of a folder and put the result in place, unless only its soundness is asked for.
+
+        Raises `FeedError` where a feed as a whole is broken, or once `cancelled` is set; the file in place is then as
+        it was.
+        """
+        files, _ = feeds.find(folder, self._limits)
+        target = self._target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = target.with_name(f".building-{uuid.uuid4().hex}.sqlite")
         try:
-            # The file is worthless until it is whole, so nothing is journalled and one fsync at the end is enough.
-            connection.executescript(
-                "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536;" + _SCHEMA
-            )
-            progress = BuildProgress(bytes_total=sum(feed.size for feed in files))
-            builder = _Builder(
-                connection,
-                progress,
-                listener=listener,
-                cancelled=cancelled,
-                limits=limits,
-                source=source or str(folder),
-            )
-            builder.run(files)
-            _check(connection)
+            connection = sqlite3.connect(aside, isolation_level=None)
+            try:
+                # The file is worthless until it is whole: nothing is journalled, and one fsync at the end is enough.
+                connection.executescript(
+                    "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536;" + _SCHEMA
+                )
+                progress = _Progress(tell, cancelled, sum(feed.size for feed in files))
+                _Build(connection, progress, self._limits, source).run(files)
+                _check(connection)
+            finally:
+                connection.close()
+            if not validate_only:
+                _publish(aside, target)
         finally:
-            connection.close()
-        if not validate_only:
-            _publish(aside, target)
-    finally:
-        aside.unlink(missing_ok=True)
+            aside.unlink(missing_ok=True)
 
 
 def _check(connection: sqlite3.Connection) -> None:
@@ -129,21 +134,12 @@ def _publish(aside: Path, target: Path) -> None:
         os.close(folder)
 
 
-class _Builder:
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        progress: BuildProgress,
-        *,
-        listener: Listener,
-        cancelled: threading.Event,
-        limits: Limits,
-        source: str,
-    ) -> None:
+class _Build:
+    """One build: feed by feed into one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, progress: _Progress, limits: Limits, source: str) -> None:
         self._connection = connection
         self._progress = progress
-        self._listener = listener
-        self._cancelled = cancelled
         self._limits = limits
         self._source = source
         self._now = datetime.now(UTC)
@@ -163,7 +159,7 @@ class _Builder:
             name, count, when = self._read(feed, done)
             done += feed.size
             self._progress.bytes_read = done
-            self._tell()
+            self._progress.publish()
             digests.append(digest)
             dates += [when] if when else []
             self._connection.execute(
@@ -194,7 +190,7 @@ class _Builder:
             if self._progress.records_read % _CHUNK == 0:
                 self._progress.bytes_read = offset + raw.position
                 self._write(advisories, affected)
-                self._tell()
+                self._progress.publish()
             try:
                 if raw.problem:
                     raise records.BadRecordError(raw.problem)
@@ -295,16 +291,11 @@ class _Builder:
                 self._progress.bytes_read = offset + raw.position
                 self._connection.executemany("INSERT OR REPLACE INTO epss VALUES (?, ?)", rows)
                 rows.clear()
-                self._tell()
+                self._progress.publish()
         self._connection.executemany("INSERT OR REPLACE INTO epss VALUES (?, ?)", rows)
         if not count:
             raise FeedError(f"{feed.name}:1: no line with a CVE and a probability")
         return "epss", count, when
-
-    def _tell(self) -> None:
-        if self._cancelled.is_set():
-            raise BuildCancelledError
-        self._listener(self._progress)
 
     def _finish(self, digests: list[str], dates: list[datetime]) -> None:
         execute = self._connection.execute

@@ -68,7 +68,7 @@ class BannerReader:
         self._tls.set_alpn_protocols(["http/1.1", "h2"])
 
     async def read(self, address: str, port: int) -> Banner:
-        """What listens at a port says of itself; an empty banner where it says nothing. Raises nothing of the network's."""
+        """What listens at a port says of itself; an empty banner where it says nothing, or the network fails."""
         try:
             async with asyncio.timeout(self._patience.total):
                 return await self._converse(address, port)
@@ -159,5 +159,5 @@ def _host(address: str) -> bytes:
 
 
 def _is_http2_only(data: bytes) -> bool:
-    """A server that knows HTTP/2 alone answers an HTTP/1 request with a frame, or with bytes that are no status line."""
+    """A server that knows HTTP/2 alone answers an HTTP/1 request with a SETTINGS or a GOAWAY frame."""
     return not data.startswith(b"HTTP/") and len(data) >= 9 and data[3] in {4, 7} and data[5:9] == b"\x00\x00\x00\x00"

@@ -1,7 +1,7 @@
 """Which service, product and version a banner speaks of.
 
-Only what the server says itself is used. Every pattern is linear and works on at most 4 KiB, so that no banner can stall a
-scan.
+Only what the server says itself is used. Every pattern is linear and works on at most 4 KiB, so that no banner can
+stall a scan.
 """
 
 from __future__ import annotations
