@@ -47,7 +47,7 @@ def test_text_lines_hold_the_same() -> None:
     log = AccessLog("detection", as_json=False, stream=stream)
     log.append(RECORD)
     log.close()
-    assert "method=p.S/Do code=OK duration_ms=1.5 subject=ann" in stream.getvalue()
+    assert "method=p.S/Do code=OK duration_ms=1.500 subject=ann" in stream.getvalue()
 
 
 def test_a_full_log_drops_and_counts() -> None:
