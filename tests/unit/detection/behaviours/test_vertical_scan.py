@@ -1,0 +1,58 @@
+"""vertical-scan: golden traces."""
+
+from __future__ import annotations
+
+import pytest
+
+from securenet_detection.threats import ThreatLevel
+
+pytestmark = pytest.mark.unit
+
+
+def probe(count, *, state="REJ", every=1.0, first=20, **extra):
+    return [
+        {"src": "10.0.2.15", "dst": "10.0.2.5", "dst_port": first + i, "state": state, "at": i * every, **extra}
+        for i in range(count)
+    ]
+
+
+def test_fifteen_refused_ports_are_a_scan(levels):
+    assert levels(probe(15))["vertical-scan"] == ThreatLevel.HIGH
+
+
+def test_fourteen_are_not(levels):
+    assert "vertical-scan" not in levels(probe(14))
+
+
+def test_many_open_ports_of_a_server_are_benign(levels):
+    assert "vertical-scan" not in levels(probe(60, state="SF", orig_bytes=100, resp_bytes=100))
+
+
+def test_midstream_answers_from_a_server_are_not_a_scan_of_its_client(levels):
+    assert "vertical-scan" not in levels(probe(60, state="OTH", first=40_000, src_port=443, resp_bytes=0))
+
+
+def test_a_reset_after_the_handshake_counts_only_when_nothing_came_back(levels):
+    assert "vertical-scan" not in levels(probe(30, state="RSTOS0", resp_bytes=10))
+    assert "vertical-scan" in levels(probe(30, state="RSTOS0", resp_bytes=0))
+
+
+def test_the_victim_is_the_peer(engine, batch):
+    verdicts = engine.analyze(batch(probe(20)))
+    sighting = next(s for _, s in verdicts.sightings if s.evidence.detector == "vertical-scan")
+    assert (sighting.entity, sighting.peers, sighting.port) == ("10.0.2.15", ("10.0.2.5",), None)
+    assert sighting.evidence.techniques[0].id == "T1046"
+
+
+def test_rows_without_a_state_are_said_to_be_skipped(engine, batch):
+    flows = probe(20)
+    verdicts = engine.analyze(batch(flows))
+    assert {skipped.detector for skipped in verdicts.skipped_at(0)} == {"model", "brute-force"}
+    for flow in flows:
+        flow["conn_state"] = 0
+    bare = batch(flows)
+    bare = type(bare)(
+        bare.start_time_ns, bare.src_addr, bare.dst_addr, bare.protocol, {"dst_port": bare.numeric["dst_port"]}
+    )
+    reasons = {skipped.detector: skipped.reason for skipped in engine.analyze(bare).skipped_at(0)}
+    assert reasons["vertical-scan"] == "conn_state is absent"

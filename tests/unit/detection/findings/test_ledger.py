@@ -1,0 +1,247 @@
+"""The ledger over a real SQLite file: what is acknowledged is stored; lists, watches, edits, suppressions."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import inspect
+
+from securenet_core.exceptions import (
+    AbortedError,
+    InvalidArgumentError,
+    NotFoundError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+from securenet_core.sqlalchemy_database import Database, sqlite_url
+from securenet_detection.findings.finding import AnalystVerdict, FindingStatus, Suppression
+from securenet_detection.findings.interface import FindingFilter
+from securenet_detection.findings.ledger import FindingEdit, Ledger
+from securenet_detection.findings.sighting import Sighting, finding_id
+from securenet_detection.findings.sqlalchemy_finding_store import MIGRATIONS, Base, SqlalchemyFindingStore
+from securenet_detection.threats import AnalyticType, Evidence, Technique, ThreatLevel
+
+pytestmark = pytest.mark.unit
+
+NOW = 1_767_225_600 * 10**9
+
+
+def sighting(entity="10.0.0.5", *, tenant="t", detector="horizontal-scan", risk=0.6, port=445) -> Sighting:
+    evidence = Evidence(
+        finding_id(tenant, detector, entity, "remote", port), detector, "1", AnalyticType.BEHAVIORAL, ThreatLevel.HIGH,
+        0.9, "many hosts", 25.0, 25.0, (Technique("T1046", "Network Service Discovery", "Discovery"),), ("a",),
+    )  # fmt: skip
+    level = ThreatLevel.HIGH if risk >= 0.7 else ThreatLevel.MEDIUM
+    return Sighting(tenant, evidence, entity, "remote", port, level, risk, ("192.0.2.1",), "s1", 100, 200, 25)
+
+
+class BrokenOnce:
+    """A store that fails its first write."""
+
+    def __init__(self, store: SqlalchemyFindingStore) -> None:
+        self._store = store
+        self.broken = True
+        self.commits = 0
+
+    def record(self, sightings, now_ns):
+        self.commits += 1
+        if self.broken:
+            self.broken = False
+            raise OSError("disk full")
+        self._store.record(sightings, now_ns)
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+
+@pytest.fixture
+async def database(tmp_path):
+    database = Database(sqlite_url(tmp_path / "d.sqlite"), MIGRATIONS)
+    await database.open()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def ledger(database):
+    clock = iter(range(NOW, NOW + 10**9))
+    ledger = Ledger(SqlalchemyFindingStore(database.engine), limit=1000, clock_ns=lambda: next(clock))
+    yield ledger
+    await ledger.close()
+
+
+def names(found):
+    return [finding.entity for finding in found]
+
+
+async def test_migrations_make_the_tables_of_the_models(database):
+    inspector = inspect(database.engine)
+    for table in Base.metadata.sorted_tables:
+        columns = {column["name"]: column["nullable"] for column in inspector.get_columns(table.name)}
+        assert columns == {column.name: column.nullable for column in table.columns}
+        indexes = {index["name"] for index in inspector.get_indexes(table.name)}
+        assert indexes == {index.name for index in table.indexes}
+
+
+async def test_recorded_is_stored_and_read_back_whole(ledger):
+    await ledger.record([sighting()])
+    (found,) = await ledger.page("t", FindingFilter(), None, 10)
+    assert found.evidence == sighting().evidence
+    assert (found.peers, found.sensor_ids, found.port) == (("192.0.2.1",), ("s1",), 445)
+    assert await ledger.get("t", found.id) == found
+
+
+async def test_many_callers_share_commits(database):
+    store = BrokenOnce(SqlalchemyFindingStore(database.engine))
+    store.broken = False
+    ledger = Ledger(store, limit=1000)
+    await asyncio.gather(*(ledger.record([sighting(f"10.0.0.{i}")]) for i in range(50)))
+    assert store.commits < 10
+    assert len(await ledger.page("t", FindingFilter(), None, 100)) == 50
+    await ledger.close()
+
+
+async def test_a_store_that_fails_is_said_so_and_nothing_is_forgotten(database):
+    ledger = Ledger(BrokenOnce(SqlalchemyFindingStore(database.engine)), limit=1000)
+    with pytest.raises(UnavailableError):
+        await ledger.record([sighting("10.0.0.1")])
+    await ledger.record([sighting("10.0.0.2")])
+    assert sorted(names(await ledger.page("t", FindingFilter(), None, 10))) == ["10.0.0.1", "10.0.0.2"]
+    await ledger.close()
+
+
+async def test_work_is_refused_while_too_much_waits(database):
+    ledger = Ledger(SqlalchemyFindingStore(database.engine), limit=1)
+    ledger.check_room()
+    waiting = asyncio.ensure_future(ledger.record([sighting()]))
+    await asyncio.sleep(0)
+    with pytest.raises(ResourceExhaustedError):
+        ledger.check_room()
+    await waiting
+    ledger.check_room()
+    await ledger.close()
+
+
+async def test_pages_come_latest_change_first_and_are_filtered(ledger):
+    for i in range(5):
+        await ledger.record([sighting(f"10.0.0.{i}", risk=0.5 + i / 10)])
+    await ledger.record([sighting("10.0.0.0")])
+    first = await ledger.page("t", FindingFilter(), None, 2)
+    assert names(first) == ["10.0.0.0", "10.0.0.4"]
+    assert names(await ledger.page("t", FindingFilter(), first[-1].change, 9)) == ["10.0.0.3", "10.0.0.2", "10.0.0.1"]
+    assert len(await ledger.page("t", FindingFilter(min_threat_level=3), None, 9)) == 3
+    assert names(await ledger.page("t", FindingFilter(entity="10.0.0.2/31"), None, 9)) == ["10.0.0.3", "10.0.0.2"]
+    assert await ledger.page("t", FindingFilter(detector="beacon"), None, 9) == []
+    assert await ledger.page("t", FindingFilter(seen_after_ns=201), None, 9) == []
+    with pytest.raises(InvalidArgumentError, match="entity"):
+        await ledger.page("t", FindingFilter(entity="nonsense"), None, 9)
+
+
+async def test_tenants_have_their_own(ledger):
+    await ledger.record([sighting(tenant="a"), sighting("10.9.9.9", tenant="b")])
+    assert names(await ledger.page("a", FindingFilter(), None, 9)) == ["10.0.0.5"]
+    other = (await ledger.page("b", FindingFilter(), None, 9))[0]
+    with pytest.raises(NotFoundError):
+        await ledger.get("a", other.id)
+
+
+async def test_an_edit_checks_the_revision_and_keeps_the_label(ledger):
+    await ledger.record([sighting()])
+    (found,) = await ledger.page("t", FindingFilter(), None, 1)
+    edit = FindingEdit(FindingStatus.RESOLVED, AnalystVerdict.FALSE_POSITIVE, "ours", found.revision, "ann")
+    after = await ledger.edit("t", found.id, edit)
+    assert (after.status, after.analyst_verdict, after.updated_by) == (
+        FindingStatus.RESOLVED, AnalystVerdict.FALSE_POSITIVE, "ann",
+    )  # fmt: skip
+    with pytest.raises(AbortedError, match="revision 2"):
+        await ledger.edit("t", found.id, edit)
+    await ledger.record([sighting()])
+    again = await ledger.get("t", found.id)
+    assert (again.status, again.analyst_verdict) == (FindingStatus.NEW, AnalystVerdict.FALSE_POSITIVE)
+
+
+async def test_a_watch_resumes_where_it_left_off(ledger):
+    await ledger.record([sighting("10.0.0.1")])
+    watch = ledger.watch("t", None, existing=True, min_threat_level=0)
+    found, position = await anext(watch)
+    assert found.entity == "10.0.0.1"
+    await ledger.record([sighting("10.0.0.2"), sighting("10.0.0.3", risk=0.8)])
+    assert (await anext(watch))[0].entity == "10.0.0.2"
+    await watch.aclose()
+    again = ledger.watch("t", position, existing=False, min_threat_level=3)
+    assert (await anext(again))[0].entity == "10.0.0.3"
+    await again.aclose()
+
+
+async def test_a_watch_from_now_leaves_out_the_past(ledger):
+    await ledger.record([sighting("10.0.0.1")])
+    watch = ledger.watch("t", None, existing=False, min_threat_level=0)
+    waiting = asyncio.ensure_future(anext(watch))
+    while not ledger._readers._work_queue.empty() or not waiting.done():
+        await ledger.record([sighting("10.0.0.2")])
+        await asyncio.sleep(0)
+    assert waiting.result()[0].entity == "10.0.0.2"
+    await watch.aclose()
+
+
+def suppress(**changes) -> Suppression:
+    base = Suppression("t", "s1", "horizontal-scan", "10.0.0.0/24", "", None, NOW + 10**12, "ours", "ann", NOW)
+    return replace(base, **changes)
+
+
+async def test_a_suppression_applies_to_open_and_to_coming_findings(ledger):
+    await ledger.record([sighting("10.0.0.1"), sighting("10.0.1.1")])
+    assert (await ledger.preview(suppress(), 10))[0] == 1
+    stored, count = await ledger.suppress(suppress())
+    assert (stored.id, count) == ("s1", 1)
+    await ledger.record([sighting("10.0.0.2")])
+    assert names(await ledger.page("t", FindingFilter(), None, 9)) == ["10.0.1.1"]
+    held = await ledger.page("t", FindingFilter(statuses=(FindingStatus.SUPPRESSED,)), None, 9)
+    assert sorted(names(held)) == ["10.0.0.1", "10.0.0.2"]
+    assert await ledger.unsuppress("t", "s1") == 2
+    assert len(await ledger.page("t", FindingFilter(), None, 9)) == 3
+    with pytest.raises(NotFoundError):
+        await ledger.unsuppress("t", "s1")
+
+
+async def test_a_suppression_ends_by_itself(ledger):
+    await ledger.record([sighting("10.0.0.1")])
+    await ledger.suppress(suppress(expire_ns=NOW + 20))
+    found = []
+    for _ in range(40):
+        found = await ledger.page("t", FindingFilter(), None, 9)
+    assert names(found) == ["10.0.0.1"]
+    assert await ledger.suppressions("t", "", 9) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"entity_cidr": "x"}, "entity_cidr"),
+        ({"peer_cidr": "1.2.3"}, "peer_cidr"),
+        ({"reason": " "}, "reason"),
+        ({"expire_ns": NOW - 1}, "expire_time"),
+        ({"expire_ns": NOW + 10**18}, "expire_time"),
+    ],
+)
+async def test_a_wrong_suppression_names_its_field(ledger, changes, field):
+    with pytest.raises(InvalidArgumentError, match=field):
+        await ledger.suppress(suppress(**changes))
+
+
+async def test_a_repeated_suppression_is_the_same_one(ledger):
+    await ledger.suppress(suppress())
+    stored, _ = await ledger.suppress(suppress(reason="again"))
+    assert stored.reason == "ours"
+    assert len(await ledger.suppressions("t", "", 9)) == 1
+
+
+async def test_closing_writes_what_waits(database):
+    ledger = Ledger(SqlalchemyFindingStore(database.engine), limit=10)
+    waiting = asyncio.ensure_future(ledger.record([sighting()]))
+    await asyncio.sleep(0)
+    await ledger.close()
+    await waiting
+    assert SqlalchemyFindingStore(database.engine).latest_change() == 1
