@@ -17,6 +17,7 @@ done
 export_to deploy/mlflow/requirements.txt --package securenet-registry --no-dev --extra server --extra postgresql
 export_to shared/client/requirements.txt --package securenet-client --no-dev --extra pcap --extra plot
 export_to requirements.txt --package securenet --group dev
+export_to tools/build.txt --package securenet --only-group build
 # The installer itself, so that it is pinned by hash like everything that it installs.
 awk '/^uv==/{on=1} on{print} on&&!/\\$/{exit}' requirements.txt >tools/uv.txt
 rm -f uv.lock

@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 #: Larger files are data or builds; neither belongs in the tree.
 MAX_BYTES = 1 << 20
 
-LOCK_NAMES = re.compile(r"(^|/)requirements[\w.-]*\.txt$|^tools/uv\.txt$")
+LOCK_NAMES = re.compile(r"(^|/)requirements[\w.-]*\.txt$|^tools/(build|uv)\.txt$")
 FOREIGN_LOCKS = {"uv.lock", "poetry.lock", "Pipfile.lock", "pdm.lock", "pylock.toml"}
 REQUIREMENT = re.compile(r"^[a-z0-9][a-z0-9._-]*(\[[a-z0-9,._-]+\])?==[^\s;]+( ; [^\\]+)?$", re.IGNORECASE)
 HASH = re.compile(r"^--hash=sha256:[0-9a-f]{64}$")
