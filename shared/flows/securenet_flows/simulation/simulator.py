@@ -19,6 +19,7 @@ from securenet_flows.simulation.activities import ACTIVITIES, Slice
 from securenet_flows.simulation.exceptions import SimulationError
 from securenet_flows.simulation.office import Office, is_local, make_office
 from securenet_flows.simulation.scenarios import SCENARIOS, Attack, Scenario, Value
+from securenet_flows.simulation.scenarios.interface import SLACK_US
 from securenet_flows.simulation.settings import ScheduledScenario, SimulationSettings
 from securenet_flows.simulation.table import Column, Flows
 
@@ -104,11 +105,18 @@ def _attack_stream(
     rng = _rng(settings.seed, scenario.name, number)
     uids = _rng(settings.seed, f"uids of {scenario.name}", number)
     attack = Attack(office, settings.start_us + round(offset_s * 1e6), settings.end_us, rng, values)
+    pending = Flows.empty()
     for made in scenario.generate(attack):
         flows = _stamp(made, uids, detail=scenario.name, malicious=True)
-        flows = flows.where(flows["start_us"] < settings.end_us)
-        if len(flows):
-            yield _Piece(flows, int(flows["start_us"][-1]))
+        flows = Flows.concatenate([pending, flows.where(flows["start_us"] < settings.end_us)]).in_order()
+        if len(flows) == 0:
+            continue
+        settled = int(flows["start_us"][-1]) - SLACK_US
+        cut = int(np.searchsorted(flows["start_us"], settled))
+        pending = flows.take(np.arange(cut, len(flows)))
+        yield _Piece(flows.take(np.arange(cut)), settled)
+    if len(pending):
+        yield _Piece(pending, int(pending["start_us"][-1]))
 
 
 def _stamp(flows: Flows, rng: np.random.Generator, *, detail: str, malicious: bool) -> Flows:

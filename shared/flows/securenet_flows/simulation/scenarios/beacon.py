@@ -14,6 +14,7 @@ import numpy as np
 
 from securenet_flows.batch import Int64
 from securenet_flows.simulation import application
+from securenet_flows.simulation.scenarios.contacts import lookup
 from securenet_flows.simulation.scenarios.interface import PIECE, Attack, Parameter, Scenario, repeat
 from securenet_flows.simulation.sites import Sites
 from securenet_flows.simulation.table import STATE, Flows
@@ -21,7 +22,7 @@ from securenet_flows.simulation.table import STATE, Flows
 
 def generate(attack: Attack) -> Iterator[Flows]:
     """Calls of one work station to one server."""
-    rng, office = attack.rng, attack.office
+    rng = attack.rng
     host, server = attack.workstation(), attack.outside()
     interval, jitter, end = attack.number("interval"), attack.number("jitter"), attack.until(attack.number("duration"))
     idle, result = int(rng.integers(120, 900)), int(rng.integers(90, 500))
@@ -41,15 +42,7 @@ def generate(attack: Attack) -> Iterator[Flows]:
         )
         calls = _calls(attack, host, server, times, (request, response))
         asked = rng.random(len(times)) < min(1.0, interval / 300)
-        lookups = application.dns(
-            rng,
-            start_us=times[asked] - rng.integers(5_000, 60_000, int(asked.sum())),
-            src=repeat(office.address[host], int(asked.sum())),
-            resolver=office.one("directory", int(asked.sum())),
-            query=np.full(int(asked.sum()), server.name[0], dtype=object),
-            answers=np.repeat(server.answers, int(asked.sum())),
-            stack=office.stack[host],
-        )
+        lookups = lookup(attack, host, times[asked], server)
         yield Flows.concatenate([lookups, calls]).in_order()
 
 

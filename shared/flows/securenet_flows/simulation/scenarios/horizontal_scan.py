@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from securenet_flows.simulation.scenarios.interface import Attack, Parameter, Scenario, paced
-from securenet_flows.simulation.scenarios.probes import probe, server_ports
+from securenet_flows.simulation.scenarios.probes import KINDS, probe, server_ports, udp_ports
 from securenet_flows.simulation.sites import scattered_addresses
 from securenet_flows.simulation.table import Flows
 
@@ -33,7 +33,8 @@ def generate(attack: Attack) -> Iterator[Flows]:
             dst = np.repeat(office.address[scanner][None, :], n, axis=0)
             dst[:, 13:15] = near[step // 254]
             dst[:, 15] = step % 254 + 1
-            answer = server_ports(office, dst, np.full(n, port))
+            known = udp_ports if attack.text("kind") == "udp" else server_ports
+            answer = known(office, dst, np.full(n, port))
         yield probe(
             attack,
             times=times,
@@ -53,7 +54,7 @@ SCENARIO = Scenario(
         Parameter("port", 445, "port that is tried", low=1, high=65535),
         Parameter("targets", 500, "hosts that are tried", low=1, high=1e8),
         Parameter("rate", 20.0, "probes a second", low=0.0001, high=100_000),
-        Parameter("kind", "connect", "how it is tried", choices=("connect", "syn")),
+        Parameter("kind", "connect", "how it is tried", choices=KINDS),
         Parameter("where", "inside", "which hosts", choices=("inside", "outside")),
     ),
     generate=generate,

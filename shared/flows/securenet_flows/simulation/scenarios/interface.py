@@ -21,6 +21,9 @@ from securenet_flows.simulation.table import Flows
 #: The most flows that a scenario makes at once: what bounds memory.
 PIECE: Final = 20_000
 
+#: How far a piece may reach back behind the end of the piece before it: answers and follow-ups come a little later.
+SLACK_US: Final = 1_000_000
+
 Value = float | str
 
 
@@ -116,8 +119,8 @@ class Scenario:
         summary: one line.
         techniques: ATT&CK technique ids.
         parameters: what can be set.
-        generate: makes the flows, in pieces of at most about :data:`PIECE`, each sorted by start and none of them
-            beginning before the piece before it ends.
+        generate: makes the flows, in pieces of at most about :data:`PIECE`, each sorted by start, each beginning less
+            than :data:`SLACK_US` before the end of the one before it.
     """
 
     name: str

@@ -28,6 +28,9 @@ from securenet_flows.simulation.table import STATE, TCP, Column, Flows
 
 FILTERED, OPEN, CLOSED = 0, 1, 2
 
+#: How a port may be tried.
+KINDS: Final = ("connect", "syn", "fin", "null", "xmas", "udp")
+
 #: Ports that roles of the office listen on.
 _WINDOWS_PORTS: Final = (135, 139, 445, 3389, 5985)
 _LINUX_PORTS: Final = (22, 111)
@@ -53,9 +56,19 @@ def server_ports(office: Office, dst: Int8, port: Int64) -> Int64:
     for number, ports in _listeners(office):
         listening |= (host == number) & np.isin(port, ports)
     desk = np.isin(host, office.workstations)
-    listening |= desk & np.isin(port, (445, 135)) & (host % 3 == 0) & (office.stack[host] == shapes.WINDOWS)
+    windows_desk = desk & (office.stack[host] == shapes.WINDOWS)
+    listening |= windows_desk & np.isin(port, (445, 135)) & (host % 3 > 0)
+    listening |= windows_desk & np.isin(port, (5985, 3389)) & (host % 3 == 1)
     guarded = desk & ((host + port) % 5 > 0)
     return np.where(~exists, FILTERED, np.where(listening, OPEN, np.where(guarded, FILTERED, CLOSED)))
+
+
+def udp_ports(office: Office, dst: Int8, port: Int64) -> Int64:
+    """What the office's servers answer to datagrams on the given ports: OPEN or CLOSED, one in ten FILTERED."""
+    served = np.isin(port, (53, 88, 123, 137, 161, 389, 500))
+    dropped = port % 10 == 3
+    nobody = server_ports(office, dst, np.zeros(len(dst), dtype=np.int64)) == FILTERED
+    return np.where(nobody | dropped, FILTERED, np.where(served, OPEN, CLOSED))
 
 
 def _listeners(office: Office) -> list[tuple[int, tuple[int, ...]]]:

@@ -9,6 +9,7 @@ Not realistic: user names are not modelled, the guesser's tool does not change i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 
@@ -19,10 +20,14 @@ from securenet_flows.simulation.sites import public_addresses
 from securenet_flows.simulation.table import STATE, Flows
 
 #: Banners of clients; guessing tools use libraries that ordinary scripts use as well.
-CLIENTS = np.array(
+CLIENTS: Final = np.array(
     ["SSH-2.0-Go", "SSH-2.0-libssh_0.10.6", "SSH-2.0-paramiko_3.5.0", "SSH-2.0-OpenSSH_9.6"], dtype=object
 )
-SERVER = "SSH-2.0-OpenSSH_9.6p1 Ubuntu-3ubuntu13.8"
+#: How attempts end: closed in order as a rule, now and then cut off, refused or dropped by a busy server.
+_ENDS: Final = np.array([STATE[name] for name in ("SF", "RSTO", "RSTR", "REJ", "S0")])
+_SHARES: Final = np.array([0.86, 0.06, 0.05, 0.01, 0.02])
+
+SERVER: Final = "SSH-2.0-OpenSSH_9.6p1 Ubuntu-3ubuntu13.8"
 
 
 def generate(attack: Attack) -> Iterator[Flows]:
@@ -49,10 +54,21 @@ def generate(attack: Attack) -> Iterator[Flows]:
         )
 
 
-def logins(attack: Attack, *, times: Int64, src: Int8, victim: Int64, success: Bool, tool: str, rtt: float) -> Flows:
-    """One connection with some attempts a row."""
+def logins(
+    attack: Attack,
+    *,
+    times: Int64,
+    src: Int8,
+    victim: Int64,
+    success: Bool,
+    tool: str,
+    rtt: float,
+    tries: Int64 | None = None,
+) -> Flows:
+    """One connection a row, with the given tries or some."""
     rng, office, n = attack.rng, attack.office, len(times)
-    tries = rng.choice(np.array([1, 2, 3, 6]), n, p=[0.55, 0.1, 0.25, 0.1])
+    if tries is None:
+        tries = rng.choice(np.array([1, 2, 3, 6]), n, p=[0.55, 0.1, 0.25, 0.1])
     trips = rtt * rng.lognormal(0, 0.1, n)
     # A failed attempt costs about two seconds, by the delay of PAM.
     seconds = tries * rng.uniform(1.4, 2.9, n) + 6 * trips + np.where(success, rng.uniform(30, 600, n), 0)
@@ -72,13 +88,7 @@ def logins(attack: Attack, *, times: Int64, src: Int8, victim: Int64, success: B
         server=np.full(n, SERVER, dtype=object),
         host_key=office.host_key[victim],
         stack=shapes.LINUX,
-        state=rng.choice(
-            np.array([STATE["SF"], STATE["RSTO"], STATE["RSTR"], STATE["REJ"], STATE["S0"]]),
-            n,
-            p=[0.86, 0.06, 0.05, 0.01, 0.02],
-        )
-        if not success.any()
-        else "SF",
+        state=np.where(success, STATE["SF"], rng.choice(_ENDS, n, p=_SHARES)),
     )
 
 
