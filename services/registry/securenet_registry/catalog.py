@@ -167,7 +167,7 @@ class Catalog:
         self._changes.notify((who.tenant, reference.model))
 
 
-def add_model(
+def add_model(  # noqa: PLR0917 - what a model consists of
     tx: LedgerTransaction, who: Principal, name: str, description: str, tags: Mapping[str, str], now_ns: int
 ) -> None:
     """Adds a model that is not there, with event and audit."""

@@ -187,7 +187,7 @@ class Promotions:
         self._let_pass(version, gates, override=False)
         return await self._commit(who, "RollbackModel", version, move, gates, request, rollback=True)
 
-    async def promotions(
+    async def promotions(  # noqa: PLR0917 - a position has two parts
         self, who: Principal, model: str, before_ns: int, before_id: str, limit: int, state: str
     ) -> Sequence[Promotion]:
         """Moves of a model, the latest first."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -20,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 class Bundler(Protocol):
     """Makes an OpenSSF Model Signing bundle."""
 
-    def bundle(self, folder: Path, private_key: Path) -> str:
-        """The bundle over all files below a folder, JSON."""
+    def bundle(self, files: Mapping[str, Path], private_key: Path) -> str:
+        """The bundle over files, by their paths below the version; JSON."""
 
 
 class Signer:

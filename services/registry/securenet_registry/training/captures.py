@@ -20,7 +20,7 @@ def read_capture(path: Path) -> Iterator[FlowBatch]:
     Raises:
         TrainingDataError: nothing in it can be read as flows, with the reader's reason.
     """
-    reading = read_flows([path], batch_rows=BATCH_ROWS)
+    reading = read_flows([path], batch_rows=BATCH_ROWS, join_siblings=False)
     try:
         yield from reading
     except FlowDataError as error:

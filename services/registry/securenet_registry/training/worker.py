@@ -1,8 +1,8 @@
 """The process that trains: ``python -m securenet_registry.training.worker FOLDER``.
 
 It reads ``job.json`` in the folder, writes the version's files beside it, and says one JSON object a line on standard
-output: ``progress``, then ``result`` or ``error``. It ends at once when its standard input closes, which is what happens
-when the registry dies.
+output: ``progress``, then ``result`` or ``error``. It ends at once when its standard input closes, as happens when the
+registry dies.
 """
 
 from __future__ import annotations
@@ -114,10 +114,7 @@ def train(folder: Path, spec: TrainingSpec, limits: dataset.Limits, reporter: Re
         TrainingDataError: the data does not allow it.
     """
     labels = spec.estimator is not Estimator.ISOLATION_FOREST
-    try:
-        data = dataset.load(spec.data_uris, read_capture, limits, labels=labels, progress=reporter.rows)
-    except dataset.TrainingDataError:
-        raise
+    data = dataset.load(spec.data_uris, read_capture, limits, labels=labels, progress=reporter.rows)
     reporter.step("reading", 1.0, f"read {len(data.x):,} flows of {len(data.captures)} captures")
     trained = fit(data, spec, reporter.step)
     reporter.step("converting", 0.0, "writing the source form")
@@ -160,7 +157,7 @@ def runtime() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: installed(name) for name in _LIBRARIES}}
 
 
-def _derive(
+def _derive(  # noqa: PLR0917 - one step of train
     folder: Path, estimator: Any, trained: Trained, rows: NDArray[np.float32], golden: Golden, reporter: Reporter
 ) -> dict[str, str] | None:
     """Writes the serving form where it agrees with the source form; answers how to use it, or None."""

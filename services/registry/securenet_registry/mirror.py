@@ -1,0 +1,121 @@
+"""Keeps MLflow in step with the ledger. The ledger is the truth; MLflow may be away, and nothing that serves waits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from securenet_core.health import Readiness
+from securenet_core.logs import get_logger
+from securenet_registry.artifacts.manifest import Manifest
+from securenet_registry.artifacts.signing import Signer
+from securenet_registry.artifacts.store import ArtifactStore
+from securenet_registry.changes import woken
+from securenet_registry.ledger import Ledger, LedgerTransaction
+from securenet_registry.model import Model, ModelVersion
+from securenet_registry.tracking import Mirrored, ModelTracking
+
+_log = get_logger(__name__)
+
+
+class Mirror:
+    """Logs versions that MLflow lacks and points its aliases where ours point.
+
+    Args:
+        seconds: between two looks without a reason.
+    """
+
+    def __init__(
+        self, ledger: Ledger, artifacts: ArtifactStore, signer: Signer, tracking: ModelTracking, seconds: float
+    ) -> None:
+        self._ledger = ledger
+        self._artifacts = artifacts
+        self._signer = signer
+        self._tracking = tracking
+        self._seconds = seconds
+        self._wake = asyncio.Event()
+        # One thread: MLflow's SQLite has one writer, and a slow server must not use up the threads of others.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="mlflow")
+        self._busy = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._state = Readiness(ready=True, detail="nothing to mirror yet")
+
+    def start(self) -> None:
+        """Begins to look, now and then."""
+        self._task = asyncio.create_task(self._run(), name="mirror")
+
+    async def stop(self) -> None:
+        """Ends after what it does now."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await asyncio.to_thread(self._thread.shutdown)
+
+    def wake(self) -> None:
+        """Something changed."""
+        self._wake.set()
+
+    async def probe(self) -> Readiness:
+        """What came of the last look."""
+        return self._state
+
+    async def reconcile(self) -> None:
+        """One look: versions first, then aliases."""
+        async with self._busy:
+            await self._reconcile()
+
+    async def _reconcile(self) -> None:
+        for version in await self._ledger.unmirrored():
+            await self._mirror_version(version)
+        for model in await self._ledger.mirrored_models():
+            await self._mirror_aliases(model)
+
+    async def _mirror_version(self, version: ModelVersion) -> None:
+        mirrored = await self._in_thread_log(version)
+        await self._ledger.run(
+            version.tenant,
+            lambda tx: tx.set_mirror(version.model, version.version, mirrored.run_id, mirrored.version),
+        )
+
+    async def _mirror_aliases(self, model: Model) -> None:
+        def pointed_at(tx: LedgerTransaction) -> dict[str, int]:
+            versions = {alias.alias: tx.version(model.name, alias.version) for alias in model.aliases}
+            return {alias: at.mirror_version for alias, at in versions.items() if at and at.mirror_version is not None}
+
+        wanted = await self._ledger.read(model.tenant, pointed_at)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._repair, model.tenant, model.name, wanted)
+
+    async def _in_thread_log(self, version: ModelVersion) -> Mirrored:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._log_version, version)
+
+    def _log_version(self, version: ModelVersion) -> Mirrored:
+        signed = self._artifacts.manifest(version.tenant, version.model, version.version)
+        if not self._signer.verify(signed.manifest, signed.signature):
+            raise ValueError(f"{version.resource}: the manifest's signature does not verify")
+        manifest = Manifest.decode(signed.manifest)
+        files: dict[str, Path] = {file.path: self._artifacts.local_path(file.digest) for file in manifest.files}
+        return self._tracking.log_version(version, manifest, files)
+
+    def _repair(self, tenant: str, model: str, wanted: Mapping[str, int]) -> None:
+        found = self._tracking.aliases(tenant, model)
+        for alias, number in wanted.items():
+            if found.get(alias) != number:
+                self._tracking.set_alias(tenant, model, alias, number)
+        for alias in found.keys() - wanted.keys():
+            _log.warning("alias in MLflow that the registry did not set", tenant=tenant, model=model, alias=alias)
+            self._tracking.delete_alias(tenant, model, alias)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.reconcile()
+                self._state = Readiness(ready=True, detail="in step")
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with MLflow, serving goes on and we try again
+                self._state = Readiness(ready=False, detail=f"{type(error).__name__}: {error}"[:500])
+                _log.warning("mirror is behind", error=f"{type(error).__name__}: {error}"[:500])
+            await woken(self._wake, self._seconds)

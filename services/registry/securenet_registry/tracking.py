@@ -1,0 +1,40 @@
+"""The port to experiment tracking: runs, metrics and the versions that plain MLflow users see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from securenet_registry.artifacts.manifest import Manifest
+from securenet_registry.model import ModelVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """Where a version is kept there: the run, and the number under the model's name."""
+
+    run_id: str
+    version: int
+
+
+class ModelTracking(Protocol):
+    """Blocking calls; whoever calls them does so in a thread. Every method may raise OSError or another error of the
+    tool where it cannot be reached."""
+
+    def log_version(self, version: ModelVersion, manifest: Manifest, files: Mapping[str, Path]) -> Mirrored:
+        """Logs a version as a run with parameters, metrics and files, and registers it. A version that is there
+        already, by its tags, is not logged twice."""
+
+    def aliases(self, tenant: str, model: str) -> Mapping[str, int]:
+        """Where each alias points, by the tool's numbers."""
+
+    def set_alias(self, tenant: str, model: str, alias: str, version: int) -> None:
+        """Points an alias at a version."""
+
+    def delete_alias(self, tenant: str, model: str, alias: str) -> None:
+        """Removes an alias."""
+
+    def ping(self) -> str:
+        """Asks for a sign of life and answers where it is."""
