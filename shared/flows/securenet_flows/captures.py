@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from securenet_flows.batch import FlowBatch
-from securenet_flows.exceptions import LabelError, NotFlowsError, UnreadableFileError
+from securenet_flows.exceptions import NotFlowsError, UnreadableFileError
 from securenet_flows.readers.detection import detect
 from securenet_flows.readers.interface import DEFAULT_BATCH_ROWS, Detected, Format
 from securenet_flows.readers.registered import reader_of
@@ -111,9 +111,8 @@ class Capture:
                 index.add(member.source, member.detected, log)
             except UnreadableFileError as error:
                 _unreadable(error, self.report, self.options, explicit=False)
-            bad = [error for error in log.report.errors if not isinstance(error, LabelError)]
-            if bad:
-                self.report.note(f"{log.report.bad_records} records not joined, the first: {bad[0]}")
+            if log.report.errors:
+                self.report.note(f"{log.report.bad_records} records not joined, the first: {log.report.errors[0]}")
             for note in log.report.notes:
                 self.report.note(note)
         names = ", ".join(Path(member.source.path).name for member in self.siblings)

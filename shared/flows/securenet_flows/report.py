@@ -31,7 +31,8 @@ class ReadReport:
         records: flows delivered.
         bad_records: records that could not be read.
         bad_labels: flows delivered without a label although their source has labels.
-        errors: the first :data:`ERRORS_KEPT` of them, located.
+        errors: the first :data:`ERRORS_KEPT` bad records, located.
+        label_errors: the first :data:`ERRORS_KEPT` bad labels, located.
         unreadable: files that are corrupt or in no known form, or that broke off.
         skipped: files that hold no flows of their own, or the flows of another file once more.
         notes: what a reader of the figures should know, in sentences.
@@ -41,6 +42,7 @@ class ReadReport:
     bad_records: int = 0
     bad_labels: int = 0
     errors: list[RecordError] = field(default_factory=list)
+    label_errors: list[LabelError] = field(default_factory=list)
     unreadable: list[UnreadableFileError] = field(default_factory=list)
     skipped: list[SkippedFile] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -55,7 +57,8 @@ class ReadReport:
         self.records += other.records
         self.bad_records += other.bad_records
         self.bad_labels += other.bad_labels
-        self.errors.extend(other.errors[: max(ERRORS_KEPT - len(self.errors), 0)])
+        self.errors.extend(other.errors[: ERRORS_KEPT - len(self.errors)])
+        self.label_errors.extend(other.label_errors[: ERRORS_KEPT - len(self.label_errors)])
         self.unreadable.extend(other.unreadable)
         self.skipped.extend(other.skipped)
         for text in other.notes:
@@ -88,19 +91,20 @@ class FileLog:
         if self.strict:
             raise error
         self.report.bad_records += 1
-        self._tell(error)
-
-    def bad_label(self, line: int, reason: str) -> None:
-        """Counts a flow whose label is missing or no known word. The flow itself was read, also in strict reading."""
-        self.report.bad_labels += 1
-        self._tell(LabelError(self.path, line, reason))
-
-    def note(self, text: str) -> None:
-        """Adds a note to the report."""
-        self.report.note(f"{self.path}: {text}")
-
-    def _tell(self, error: RecordError) -> None:
         if len(self.report.errors) < ERRORS_KEPT:
             self.report.errors.append(error)
         if self.on_error is not None:
             self.on_error(error)
+
+    def bad_label(self, line: int, reason: str) -> None:
+        """Counts a flow whose label is missing or no known word. The flow itself was read, also in strict reading."""
+        error = LabelError(self.path, line, reason)
+        self.report.bad_labels += 1
+        if len(self.report.label_errors) < ERRORS_KEPT:
+            self.report.label_errors.append(error)
+        if self.on_error is not None:
+            self.on_error(error)
+
+    def note(self, text: str) -> None:
+        """Adds a note to the report."""
+        self.report.note(f"{self.path}: {text}")

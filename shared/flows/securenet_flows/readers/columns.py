@@ -137,6 +137,9 @@ def encode_text(array: Array, unescape: Callable[[bytes], bytes] | None = None) 
         array = array.dictionary_encode()
     codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
     values = compute.cast(array.dictionary, pa.binary())
+    empty = compute.index(values, b"").as_py()
+    if empty >= 0:
+        codes = np.where(codes == empty, np.int32(-1), codes)
     escaped = unescape is not None and len(values) > 0 and compute.any(compute.match_substring(values, "\\")).as_py()
     if not escaped:
         try:
@@ -206,7 +209,7 @@ def _required(name: str, columns: Mapping[str, Array], faults: _Faults) -> NDArr
 
 def _convert(name: str, array: Array) -> Converted:
     if name == "start_time_ns":
-        return _nanoseconds(array, _LATEST_NS, "seconds since 1970 or an ISO 8601 time, not after 2262", times=True)
+        return times_of(array)
     if name == "duration_ns":
         return _nanoseconds(array, _LONGEST_NS, "seconds, not negative", times=False)
     if name in {"src_addr", "dst_addr"}:
@@ -214,7 +217,7 @@ def _convert(name: str, array: Array) -> Converted:
     if name == "protocol":
         return _protocols(array)
     if name == "conn_state":
-        return _looked_up(array, _STATES, np.dtype(np.uint8), "one of Zeek's connection states")
+        return _states(array)
     if NUMERIC[name] == np.bool_:
         return _flags(array)
     return _integers(array, _LARGEST.get(name, np.iinfo(np.int64).max))
@@ -397,6 +400,25 @@ def _looked_up(array: Array, table: Mapping[bytes, int], dtype: np.dtype[Any], e
     wrong = present & ~right[codes]
     present = present & ~wrong
     return Converted(np.where(present, numbers[codes], dtype.type(0)), present, wrong, expected)
+
+
+def times_of(array: Array) -> Converted:
+    """Times (n,) in nanoseconds since 1970 of a column of seconds or ISO 8601 texts."""
+    return _nanoseconds(array, _LATEST_NS, "seconds since 1970 or an ISO 8601 time, not after 2262", times=True)
+
+
+def protocol_numbers(array: Array) -> NDArray[np.uint8]:
+    """Protocol numbers (n,) of a column of names or numbers, 0 where it has none."""
+    return cast("NDArray[np.uint8]", _protocols(array).values)
+
+
+def _states(array: Array) -> Converted:
+    """States by name, or as numbers that a reader worked out."""
+    if not pa.types.is_integer(array.type):
+        return _looked_up(array, _STATES, np.dtype(np.uint8), "one of Zeek's connection states")
+    present = _mask(array)
+    values = array.fill_null(0).to_numpy(zero_copy_only=False)
+    return Converted(values, present, np.zeros(len(array), np.bool_), "the number of a state")
 
 
 def _flags(array: Array) -> Converted:

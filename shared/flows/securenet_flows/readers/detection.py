@@ -75,7 +75,7 @@ def _by_magic(head: bytes) -> Detected | None:
     if head[:4] in _PCAP:
         return Detected(Format.PCAP)
     if head[:4] in _NFDUMP:
-        return Detected(Format.NFDUMP_BINARY)
+        return _refused("nfdump's binary form; export it with `nfdump -r FILE -o csv`")
     for magic, what in _OTHER_MAGIC:
         if head.startswith(magic):
             return _refused(f"{what}; expected a flow log or a packet capture")

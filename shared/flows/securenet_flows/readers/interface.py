@@ -24,7 +24,6 @@ class Format(StrEnum):
     SURICATA_EVE = "suricata-eve"
     ARGUS = "argus"
     NFDUMP_CSV = "nfdump-csv"
-    NFDUMP_BINARY = "nfdump-binary"
     CICFLOWMETER = "cicflowmeter"
     UNSW_NB15 = "unsw-nb15"
     PCAP = "pcap"

@@ -15,7 +15,6 @@ _PLACES: Final[Mapping[Format, tuple[str, str]]] = {
     Format.SURICATA_EVE: ("suricata_eve", "SuricataEveReader"),
     Format.ARGUS: ("argus", "ArgusReader"),
     Format.NFDUMP_CSV: ("nfdump_csv", "NfdumpCsvReader"),
-    Format.NFDUMP_BINARY: ("nfdump_binary", "NfdumpBinaryReader"),
     Format.CICFLOWMETER: ("cicflowmeter", "CicFlowMeterReader"),
     Format.UNSW_NB15: ("unsw_nb15", "UnswNb15Reader"),
     Format.PCAP: ("pcap", "PcapReader"),

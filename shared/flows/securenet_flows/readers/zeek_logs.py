@@ -98,7 +98,7 @@ _SERVICE: Final[Mapping[str, bytes]] = {"dns": b"dns", "http": b"http", "ssl": b
 _MARKS: Final[Mapping[str, Sequence[frozenset[str]]]] = {
     "dns": (frozenset({"query", "trans_id"}), frozenset({"query", "qtype_name"})),
     "http": (frozenset({"method", "host", "trans_depth"}), frozenset({"trans_depth", "status_code"})),
-    "ssl": (frozenset({"cipher"}), frozenset({"server_name", "established"})),
+    "ssl": (frozenset({"cipher", "established"}), frozenset({"established", "resumed"})),
     "ssh": (frozenset({"auth_attempts"}), frozenset({"client", "server", "kex_alg"})),
 }
 

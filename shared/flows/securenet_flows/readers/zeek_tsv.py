@@ -16,7 +16,8 @@ from securenet_flows.readers.arrow import compute, decoded
 from securenet_flows.readers.columns import decode_text
 from securenet_flows.readers.delimited import Layout, Table, parse_lines, positions
 from securenet_flows.readers.interface import Detected
-from securenet_flows.readers.sources import LONGEST_LINE_BYTES, Source
+from securenet_flows.readers.problems import tell
+from securenet_flows.readers.sources import Source
 from securenet_flows.readers.zeek_logs import COUNTED, DEFAULT_CONN_FIELDS, FIRST, assemble_log, fields_of
 from securenet_flows.report import FileLog
 
@@ -86,45 +87,30 @@ class ZeekTsvReader:
 
     def read(self, source: Source, detected: Detected, log: FileLog, batch_rows: int) -> Iterator[FlowBatch]:
         """See :class:`securenet_flows.readers.interface.Reader`."""
-        for table, names in read_tables(source, detected.kind, log, batch_rows):
-            assembled = assemble_log(detected.kind, table.columns, table.lines, names)
-            tell(log, table.bad + assembled.bad_records, assembled.bad_labels)
-            if len(assembled.batch):
-                yield assembled.batch
-
-
-def tell(log: FileLog, bad_records: list[tuple[int, str]], bad_labels: list[tuple[int, str]]) -> None:
-    """Reports the problems of one block in the order of their lines."""
-    for line, reason in sorted(bad_records):
-        log.bad_record(line, reason)
-    for line, reason in bad_labels:
-        log.bad_label(line, reason)
-
-
-def read_tables(source: Source, kind: str, log: FileLog, rows: int) -> Iterator[tuple[Table, dict[str, str]]]:
-    """Columns of the given log by column of a batch, a block at a time, with the source's names for them.
-
-    Raises:
-        UnreadableFileError: the compression is damaged, or the header lacks the fields that make a flow.
-    """
-    header = Header()
-    plan: _Plan | None = None
-    for block in source.blocks(rows):
-        line = block.first_line
-        for directive, data in _segments(block.data):
-            if directive:
-                changed = header.with_line(data)
-                plan = plan if changed == header else None
-                header = changed
-                line += 1
-                continue
-            if plan is None:
-                plan = _plan(header, kind, log, line)
-            table = parse_lines(data, line, plan.layout)
-            line += data.count(b"\n")
-            yield _finished(table, plan, header), plan.names
-        if block.overlong:
-            log.bad_record(block.first_line + block.lines, f"a line over {LONGEST_LINE_BYTES} bytes; expected a record")
+        header = Header()
+        plan: _Plan | None = None
+        for block in source.blocks(batch_rows):
+            bad: list[tuple[int, str]] = []
+            bad_labels: list[tuple[int, str]] = []
+            batches: list[FlowBatch] = []
+            line = block.first_line
+            for is_header, data in _segments(block.data):
+                if is_header:
+                    changed = header.with_line(data)
+                    plan = plan if changed == header else None
+                    header = changed
+                    line += 1
+                    continue
+                if plan is None:
+                    plan = _plan(header, detected.kind, log, line)
+                table = _finished(parse_lines(data, line, plan.layout), plan, header)
+                assembled = assemble_log(detected.kind, table.columns, table.lines, plan.names)
+                line += data.count(b"\n")
+                bad += table.bad + assembled.bad_records
+                bad_labels += assembled.bad_labels
+                batches.append(assembled.batch)
+            tell(log, block, bad, bad_labels)
+            yield from (batch for batch in batches if len(batch))
 
 
 def _segments(data: bytes) -> Iterator[tuple[bool, bytes]]:
