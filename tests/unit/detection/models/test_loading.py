@@ -1,0 +1,88 @@
+"""Loading: a model is served only if it is what its manifest promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from securenet_detection.models.interface import Artifact, ModelRejectedError, Promotion
+from securenet_detection.models.loading import load_model
+from securenet_detection.models.onnx_classifier import load_onnx
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def load(tmp_path, graph, manifest):
+    def run(data=None, **changes):
+        data = graph() if data is None else data
+        path = tmp_path / "model.onnx"
+        path.write_bytes(data)
+        document = manifest(data, **changes)
+        artifact = Artifact("models/flows/versions/3", "derived/model.onnx", "d" * 64, path, document)
+        return load_model(
+            artifact, Promotion("models/flows/versions/3", "champion", 7), load=load_onnx, schema_hash="abc",
+            columns=4, begun=0.0, clock_ns=lambda: 5,
+        )  # fmt: skip
+
+    return run
+
+
+def test_a_good_model_is_loaded_calibrated_and_named(load):
+    model = load()
+    assert (model.reference.name, model.reference.alias, model.generation) == ("models/flows/versions/3", "champion", 7)
+    # Raw 0.5 is calibrated to 0.25.
+    assert model.score(np.zeros((3, 4), np.float32)).tolist() == pytest.approx([0.25] * 3)
+    assert model.points.high == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"feature_schema_hash": "other"}, "schema"),
+        ({"serving": None}, "serving"),
+        ({"serving": {"file": "elsewhere"}}, "form for serving"),
+        ({"calibration": None}, "calibration"),
+        ({"calibration": {"kind": "isotonic"}}, "piecewise-linear"),
+        ({"calibration": {"kind": "piecewise-linear", "x": [0, 1], "y": [1, 0]}}, "falls"),
+        ({"calibration": {"kind": "piecewise-linear", "x": [0, 1], "y": [0, 2]}}, "probabilities"),
+        ({"calibration": {"kind": "piecewise-linear", "x": [0, "a"], "y": [0, 1]}}, "numbers"),
+        ({"calibration": {"kind": "piecewise-linear", "x": [0], "y": [0]}}, "expected as many"),
+        ({"golden": None}, "golden"),
+        ({"golden": {"shape": [1, 4], "features": "!!", "raw": [0.5]}}, "golden"),
+        ({"golden": {"shape": [2, 4], "features": "AAAA", "raw": [0.5]}}, "golden"),
+        ({"thresholds": "none"}, "thresholds"),
+        ({"thresholds": [{"score": 2}]}, "probability"),
+    ],
+)
+def test_what_a_manifest_lacks_or_gets_wrong_refuses_the_model(load, changes, message):
+    with pytest.raises(ModelRejectedError, match=message):
+        load(**changes)
+
+
+def test_a_model_that_scores_the_golden_batch_otherwise_is_refused(load, manifest, graph):
+    golden = manifest(graph())["golden"]
+    golden["raw"][0] += 0.01
+    with pytest.raises(ModelRejectedError, match="differ by"):
+        load(golden=golden)
+
+
+def test_no_manifest_may_allow_any_difference(load, manifest, graph):
+    golden = manifest(graph())["golden"]
+    golden["raw"][0] += 0.01
+    golden["tolerance"] = 1.0
+    with pytest.raises(ModelRejectedError, match="differ by"):
+        load(golden=golden)
+
+
+@pytest.mark.parametrize("data", [b"", b"not onnx", b"\x08\x07" * 100])
+def test_bytes_that_are_no_model_are_refused(load, data):
+    with pytest.raises(ModelRejectedError):
+        load(data)
+
+
+def test_a_graph_of_another_shape_is_refused(load, graph):
+    with pytest.raises(ModelRejectedError, match="float32"):
+        load(graph(columns=5))
+    with pytest.raises(ModelRejectedError, match="score"):
+        load(graph(output="probability"))
