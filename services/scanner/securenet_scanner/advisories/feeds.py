@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import re
 import zipfile
 import zlib
@@ -102,11 +103,7 @@ def find(folder: Path, limits: Limits) -> tuple[list[FeedFile], list[str]]:
         raise FeedError(f"{folder} is not a folder")
     feeds: list[FeedFile] = []
     others: list[str] = []
-    for count, path in enumerate(sorted(folder.rglob("*")), start=1):
-        if count > limits.files:
-            raise FeedError(f"{folder} holds more than {limits.files} files")
-        if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
-            continue
+    for path in sorted(_files(folder, limits)):
         name = str(path.relative_to(folder))
         if not _FEED_NAME.search(path.name):
             others.append(f"{name}: not named as a feed (.jsonl, .json, .csv or .zip, also with .zst or .gz)")
@@ -119,6 +116,19 @@ def find(folder: Path, limits: Limits) -> tuple[list[FeedFile], list[str]]:
     if not feeds:
         raise FeedError(f"{folder} holds no feed that is read here: OSV (.jsonl or .zip), KEV (.json) or EPSS (.csv)")
     return feeds, others
+
+
+def _files(folder: Path, limits: Limits) -> Iterator[Path]:
+    """Ordinary files below a folder; what links lead out of it is left alone."""
+    seen = 0
+    for parent, folders, names in os.walk(folder):
+        seen += len(folders) + len(names)
+        if seen > limits.files:
+            raise FeedError(f"{folder} holds more than {limits.files} files and folders")
+        for name in names:
+            path = Path(parent, name)
+            if path.is_file() and not path.is_symlink():
+                yield path
 
 
 def digest(path: Path) -> str:
@@ -265,9 +275,12 @@ _PEEK_LINES = 20
 
 
 def _recognise(path: Path, name: str, limits: Limits) -> FeedKind | None:
-    with path.open("rb") as file:
-        if file.read(4) == _ZIP:
-            return FeedKind.OSV_ARCHIVE
+    try:
+        with path.open("rb") as file:
+            if file.read(4) == _ZIP:
+                return FeedKind.OSV_ARCHIVE
+    except OSError as error:
+        raise FeedError(f"{name}: {error.strerror}") from error
     probe = FeedFile(path, name, FeedKind.OSV_LINES, path.stat().st_size)
     first = next(iter(_lines(probe, limits)), None)
     if first is None:

@@ -6,7 +6,8 @@ import asyncio
 import shutil
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -128,12 +129,13 @@ class KnowledgeImports:
                     detail=detail[:4_000],
                 )
             )
-            async for step in self._steps(folder, urls, validate_only=validate_only):
-                yield step
+            async with aclosing(self._steps(folder, urls, validate_only=validate_only)) as steps:
+                async for step in steps:
+                    yield step
 
     async def _steps(
         self, folder: Path | None, urls: Sequence[str], *, validate_only: bool
-    ) -> AsyncIterator[ImportStep]:
+    ) -> AsyncGenerator[ImportStep, None]:
         loop = asyncio.get_running_loop()
         steps: asyncio.Queue[ImportStep | None] = asyncio.Queue()
         cancelled = threading.Event()
@@ -188,13 +190,17 @@ class KnowledgeImports:
     def _folder(self, directory: str) -> Path:
         if "\0" in directory:
             raise InvalidArgumentError.of("directory", "holds a zero byte")
-        folder = Path(directory).resolve()
+        try:
+            folder = Path(directory).resolve()
+            is_folder = folder.is_dir()
+        except OSError as error:
+            raise InvalidArgumentError.of("directory", f"no path: {error.strerror}") from error
         roots = [root.resolve() for root in self._permissions.roots]
         if not (any(folder.is_relative_to(root) for root in roots) or (not roots and self._permissions.any_folder)):
             below = ", ".join(str(root) for root in roots) or "none; the setting knowledge_roots names them"
             raise PermissionDeniedError(
                 f"feeds are not read from {directory}; allowed folders: {below}", reason="FOLDER_NOT_ALLOWED"
             )
-        if not folder.is_dir():
+        if not is_folder:
             raise InvalidArgumentError.of("directory", f"{directory} is no folder on the scanner's machine")
         return folder

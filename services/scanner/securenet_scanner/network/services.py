@@ -108,11 +108,18 @@ def _http(data: bytes) -> Service | None:
     return _service("http", product, version[0] if slash and version else "")
 
 
+_GRPC_SETTING = 0xFE03
+"""`GRPC_ALLOW_TRUE_BINARY_METADATA`, which gRPC's own core announces and nothing else does."""
+
+
 def _http2(data: bytes) -> Service | None:
-    """A SETTINGS frame on stream 0 as the first thing (RFC 9113 §6.5); length is a multiple of six and small."""
+    """A SETTINGS frame on stream 0 as the first thing (RFC 9113 §6.5): settings of six bytes, number and value."""
     length = int.from_bytes(data[:3], "big")
     settings = len(data) >= 9 and data[3] == 4 and data[4] in {0, 1} and data[5:9] == bytes(4)
-    return _service("http2") if settings and length % 6 == 0 and length <= 600 else None
+    if not settings or length % 6 or length > 600:
+        return None
+    numbers = {int.from_bytes(data[at : at + 2], "big") for at in range(9, min(9 + length, len(data) - 5), 6)}
+    return _service("grpc" if _GRPC_SETTING in numbers else "http2")
 
 
 def _mail_or_files(data: bytes) -> Service | None:

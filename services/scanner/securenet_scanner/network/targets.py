@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import re
 from bisect import bisect_right
@@ -16,6 +17,8 @@ MAX_TEXT = 255
 MAX_RESOLVED = 64
 """Addresses taken from one name; more are an error, not a cut."""
 
+_RESOLVING_SECONDS = 10.0
+"""For all names of a scan together."""
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
@@ -104,10 +107,11 @@ async def resolve(targets: Sequence[str], resolver: Resolver, max_addresses: int
     `max_addresses` in all.
     """
     spans: dict[Span, None] = {}
+    deadline = asyncio.get_running_loop().time() + _RESOLVING_SECONDS
     for place, text in enumerate(targets):
         try:
             target = parse_target(text)
-            found = await _resolve(target, resolver) if isinstance(target, HostName) else (target,)
+            found = await _resolve(target, resolver, deadline) if isinstance(target, HostName) else (target,)
         except TargetError as error:
             raise TargetError(f"targets[{place}]: {error}") from None
         spans.update(dict.fromkeys(found))
@@ -117,9 +121,12 @@ async def resolve(targets: Sequence[str], resolver: Resolver, max_addresses: int
     return tuple(spans)
 
 
-async def _resolve(target: HostName, resolver: Resolver) -> tuple[Span, ...]:
+async def _resolve(target: HostName, resolver: Resolver, deadline: float) -> tuple[Span, ...]:
     try:
-        texts = dict.fromkeys(await resolver(target.name))
+        async with asyncio.timeout_at(deadline):
+            texts = dict.fromkeys(await resolver(target.name))
+    except TimeoutError:
+        raise TargetError(f"{target.name!r}: no answer within {_RESOLVING_SECONDS:.0f} s for all names") from None
     except (OSError, UnicodeError) as error:
         raise TargetError(f"{target.name!r} cannot be resolved: {error}") from error
     if not 1 <= len(texts) <= MAX_RESOLVED:

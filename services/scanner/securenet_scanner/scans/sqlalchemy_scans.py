@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, func, select, tuple_
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from securenet_core.sqlalchemy_database import Database
@@ -90,7 +91,11 @@ class SqlalchemyScanStore:
             _append(session, row, [("state", _state_payload(StateChange(scan.state)))])
             return scan, True
 
-        return await self._database.run(work)
+        try:
+            return await self._database.run(work)
+        except IntegrityError:
+            # Another replica stored the same request in between; now it is there to be read.
+            return await self._database.run(work)
 
     async def get(self, tenant: str, scan_id: str) -> Scan | None:
         """A scan with its hosts."""

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Select, select, tuple_
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from securenet_core.sqlalchemy_database import Database
@@ -37,7 +38,11 @@ class SqlalchemyScopeStore:
             session.add_all([_row(scope, request_id), audit_row(audit)])
             return scope
 
-        return await self._database.run(work)
+        try:
+            return await self._database.run(work)
+        except IntegrityError:
+            # Another replica stored the same request in between; now it is there to be read.
+            return await self._database.run(work)
 
     async def active(self, tenant: str, now: datetime) -> list[Scope]:
         """Scopes that hold now."""
