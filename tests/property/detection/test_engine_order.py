@@ -87,13 +87,11 @@ def batches(draw, max_rows=120) -> FlowBatch:
 def answer(engine: Engine, batch: FlowBatch):
     verdicts = engine.analyze(batch)
     evidence = [verdicts.evidence(row) for row in range(len(verdicts))]
-    return (
-        verdicts.threat_level.tolist(),
-        verdicts.score.tolist(),
-        evidence,
-        [s for _, s in verdicts.sightings],
-        skipped,
-    )
+    return [verdicts.threat_level.tolist(), verdicts.score.tolist(), evidence, [s for _, s in verdicts.sightings]]
+
+
+def joined(parts):
+    return [list(chain.from_iterable(part[i] for part in parts)) for i in range(4)]
 
 
 @settings(max_examples=60, deadline=None)
