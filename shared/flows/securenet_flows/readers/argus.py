@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from securenet_flows.batch import FlowBatch
 from securenet_flows.readers.arrow import Array, compute
-from securenet_flows.readers.columns import Assembled, assemble, encode_text, protocol_numbers
+from securenet_flows.readers.columns import Assembled, assemble
+from securenet_flows.readers.conversions import protocol_numbers
 from securenet_flows.readers.csv_flows import TableFormat, read_flow_table
 from securenet_flows.readers.delimited import Table
 from securenet_flows.readers.derived import difference, same_texts
@@ -19,6 +20,7 @@ from securenet_flows.readers.labels import argus_label
 from securenet_flows.readers.protocols import TCP
 from securenet_flows.readers.sources import Source
 from securenet_flows.readers.states import ARGUS_WORDS, flags_of, state_number, states_of_flags
+from securenet_flows.readers.texts import encode_text
 from securenet_flows.readers.zeek_logs import line_ids
 from securenet_flows.report import FileLog
 

@@ -11,12 +11,13 @@ import pyarrow as pa
 
 from securenet_flows.batch import FlowBatch
 from securenet_flows.readers.arrow import Array, compute, decoded
-from securenet_flows.readers.columns import Assembled, assemble, decode_text
+from securenet_flows.readers.columns import Assembled, assemble
 from securenet_flows.readers.csv_flows import TableFormat, read_flow_table
 from securenet_flows.readers.delimited import Table
 from securenet_flows.readers.interface import Detected
 from securenet_flows.readers.labels import class_label
 from securenet_flows.readers.sources import Source
+from securenet_flows.readers.texts import decode_text
 from securenet_flows.readers.zeek_logs import line_ids
 from securenet_flows.report import FileLog
 

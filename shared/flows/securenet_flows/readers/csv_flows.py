@@ -9,10 +9,11 @@ from typing import Final
 
 from securenet_flows.batch import FlowBatch
 from securenet_flows.exceptions import UnreadableFileError
-from securenet_flows.readers.columns import Assembled, decode_text
+from securenet_flows.readers.columns import Assembled
 from securenet_flows.readers.delimited import Layout, Table, parse_lines, positions, split_line
 from securenet_flows.readers.problems import tell
 from securenet_flows.readers.sources import Source
+from securenet_flows.readers.texts import decode_text
 from securenet_flows.report import FileLog
 
 _SEPARATORS: Final = (b",", b"\t", b";", b"|")

@@ -14,7 +14,7 @@ from pyarrow import csv as arrow_csv
 
 from securenet_flows.batch import Int64
 from securenet_flows.readers.arrow import Array
-from securenet_flows.readers.columns import arrow_type
+from securenet_flows.readers.conversions import arrow_type
 
 _QUOTE: Final = b'"'
 _TEXT_ENCODING: Final = "latin-1"  # maps each byte to one character and back

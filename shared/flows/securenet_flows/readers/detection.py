@@ -11,9 +11,9 @@ from typing import Final
 
 from securenet_flows.batch import CONN_STATES
 from securenet_flows.exceptions import UnreadableFileError
-from securenet_flows.readers.columns import decode_text, show
 from securenet_flows.readers.interface import Detected, Format
 from securenet_flows.readers.sources import HEAD_BYTES, Source
+from securenet_flows.readers.texts import decode_text, show
 from securenet_flows.readers.zeek_logs import DEFAULT_CONN_FIELDS, FLOW_KINDS, kind_of
 from securenet_flows.readers.zeek_tsv import parse_header
 

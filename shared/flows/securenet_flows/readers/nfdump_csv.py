@@ -10,12 +10,14 @@ import pyarrow as pa
 
 from securenet_flows.batch import FlowBatch
 from securenet_flows.readers.arrow import Array
-from securenet_flows.readers.columns import Assembled, assemble, encode_text, protocol_numbers
+from securenet_flows.readers.columns import Assembled, assemble
+from securenet_flows.readers.conversions import protocol_numbers
 from securenet_flows.readers.csv_flows import TableFormat, read_flow_table
 from securenet_flows.readers.delimited import Table
 from securenet_flows.readers.interface import Detected
 from securenet_flows.readers.sources import Source
 from securenet_flows.readers.states import flags_of, states_of_flags
+from securenet_flows.readers.texts import encode_text
 from securenet_flows.readers.zeek_logs import line_ids
 from securenet_flows.report import FileLog
 

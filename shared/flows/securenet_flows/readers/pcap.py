@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import pyarrow as pa
@@ -122,7 +122,7 @@ def _metered(path: Path, name: str, rows: int) -> Iterator[Any]:
         )
         try:
             with contextlib.suppress(pa.ArrowInvalid, OSError):
-                stream = pa.ipc.open_stream(cast("IO[bytes]", process.stdout))
+                stream = pa.ipc.open_stream(cast("Any", process.stdout))
                 while True:
                     with _impatient(process, patience):
                         table = next(iter(stream), None)

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from securenet_flows.batch import FlowBatch
 from securenet_flows.readers.arrow import Array
-from securenet_flows.readers.columns import assemble, protocol_numbers, times_of
+from securenet_flows.readers.columns import assemble
+from securenet_flows.readers.conversions import protocol_numbers, times_of
 from securenet_flows.readers.interface import Detected
 from securenet_flows.readers.json_lines import encode, parse_object
 from securenet_flows.readers.problems import tell
