@@ -14,7 +14,7 @@ export_to() { # export_to FILE ARGUMENTS…
 for service in detection scanner registry; do
   export_to "services/$service/requirements.txt" --package "securenet-$service" --no-dev --extra postgresql
 done
-export_to deploy/mlflow/requirements.txt --package securenet-registry --no-dev --extra server --extra postgresql
+export_to deploy/mlflow/requirements.txt --package securenet-mlflow --no-dev
 export_to shared/client/requirements.txt --package securenet-client --no-dev --extra pcap --extra plot
 export_to requirements.txt --package securenet --group dev
 export_to tools/build.txt --package securenet --only-group build

@@ -23,8 +23,17 @@ for member in shared/generated shared/core shared/flows shared/client services/*
   members+=(-e "./${member%/}")
 done
 
-echo "setup: installing $(grep -c '^[a-z]' requirements.txt) locked packages into .venv" >&2
 export PIP_DISABLE_PIP_VERSION_CHECK=1
+if cmp -s requirements.txt .venv/.requirements.txt; then
+  # Only members changed what they declare; that takes a second and no network.
+  VIRTUAL_ENV=$PWD/.venv .venv/bin/uv pip install --quiet --offline --no-deps --no-build-isolation "${members[@]}"
+  touch .venv/.ready
+  echo "setup: the workspace's packages are up to date" >&2
+  exit 0
+fi
+
+echo "setup: installing $(grep -c '^[a-z]' requirements.txt) locked packages into .venv" >&2
+rm -f .venv/.requirements.txt
 if .venv/bin/python -m pip install --quiet --require-hashes -r tools/uv.txt &&
   VIRTUAL_ENV=$PWD/.venv .venv/bin/uv pip sync --quiet --require-hashes requirements.txt; then
   VIRTUAL_ENV=$PWD/.venv .venv/bin/uv pip install --quiet --no-deps --no-build-isolation "${members[@]}"
@@ -34,5 +43,6 @@ else
   .venv/bin/python -m pip install --quiet --require-hashes -r requirements.txt
   .venv/bin/python -m pip install --quiet --no-deps --no-build-isolation "${members[@]}"
 fi
+cp requirements.txt .venv/.requirements.txt
 touch .venv/.ready
 echo "setup: done; the command is .venv/bin/securenet" >&2
