@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -13,7 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from service_process import ServiceProcess, running
+from service_process import ServiceProcess
 
 from securenet.detection.v1 import detection_pb2
 from securenet.registry.v1 import registry_pb2
@@ -35,13 +35,6 @@ FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DAT
 ENDLESS = ("Watch", "TrainModel")
 SECONDS = 30.0
 LOOK_SECONDS = 1.0
-
-
-@pytest.fixture(scope="module")
-def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    name = request.param
-    with running(name, tmp_path_factory.mktemp(name)) as process:
-        yield process
 
 
 def answer(channel: grpc.Channel, method: MethodDescriptor, requests: list[Any]) -> grpc.StatusCode:
@@ -71,10 +64,11 @@ def answer(channel: grpc.Channel, method: MethodDescriptor, requests: list[Any])
     return grpc.StatusCode.OK
 
 
-@pytest.mark.parametrize(
-    ("service", "method"), METHODS, indirect=["service"], ids=[f"{name}-{method.name}" for name, method in METHODS]
-)
-def test_no_message_is_a_fault_of_the_server(service: ServiceProcess, method: MethodDescriptor) -> None:
+@pytest.mark.parametrize(("name", "method"), METHODS, ids=[f"{name}-{method.name}" for name, method in METHODS])
+def test_no_message_is_a_fault_of_the_server(
+    services: Callable[[str], ServiceProcess], name: str, method: MethodDescriptor
+) -> None:
+    service = services(name)
     requests = st.lists(messages(method.input_type), min_size=1, max_size=4 if method.client_streaming else 1)
     examples = 5 if method.name.startswith(ENDLESS) else 30
 
