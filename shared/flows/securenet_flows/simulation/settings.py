@@ -14,8 +14,8 @@ from securenet_flows.simulation.exceptions import SimulationError
 DEFAULT_START: Final = datetime(2025, 3, 3, 8, 0, 0, tzinfo=UTC)
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
-_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
+_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[smhdw])")
+_NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _MAX_TEXT: Final = 400
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from securenet_flows.batch import Int64
 from securenet_flows.simulation import application
 from securenet_flows.simulation.scenarios.contacts import lookup
-from securenet_flows.simulation.scenarios.interface import PIECE, Attack, Parameter, Scenario, repeat
+from securenet_flows.simulation.scenarios.interface import LEAD_US, PIECE, Attack, Parameter, Scenario, repeat
 from securenet_flows.simulation.sites import Sites
 from securenet_flows.simulation.table import STATE, Flows
 
@@ -26,7 +26,7 @@ def generate(attack: Attack) -> Iterator[Flows]:
     host, server = attack.workstation(), attack.outside()
     interval, jitter, end = attack.number("interval"), attack.number("jitter"), attack.until(attack.number("duration"))
     idle, result = int(rng.integers(120, 900)), int(rng.integers(90, 500))
-    at = attack.start_us
+    at = attack.start_us + LEAD_US
     while at < end:
         size = min(PIECE // 2, int((end - at) / 1e6 / interval / max(1 - jitter, 0.05)) + 2)
         gaps = interval * (1 - jitter * rng.random(size)) + rng.exponential(0.02, size)

@@ -24,9 +24,9 @@ def generate(attack: Attack) -> Iterator[Flows]:
     count = int((attack.end_us - attack.start_us) / 1e6 / stay) + 2
     for _, times in paced(attack, count, stay, spread=0.5):
         n = len(times)
-        # The first connection is made at once; each lasts until shortly before the next.
-        begin = np.concatenate([[max(attack.start_us, int(times[0]) - round(stay * 1e6))], times[:-1]])
-        seconds = np.maximum((times - begin) / 1e6 - rng.uniform(1, 10, n), 1.0)
+        # Each connection lasts until shortly before the next, the last as long as the mean.
+        gaps = np.append(np.diff(times) / 1e6, stay)
+        seconds = np.maximum(gaps - rng.uniform(1, 10, n), 1.0)
         jobs = (seconds / 30).astype(np.int64) + 2
         src, dst = repeat(office.address[host], n), repeat(server.addresses[0, 0], n)
         out, back = 300 + jobs * rng.integers(90, 260, n), 400 + jobs * rng.integers(250, 420, n)
@@ -34,16 +34,16 @@ def generate(attack: Attack) -> Iterator[Flows]:
         state = rng.choice(np.array([STATE["RSTR"], STATE["SF"], STATE["RSTO"]]), n, p=[0.4, 0.4, 0.2])
         if attack.text("transport") == "tls":
             pool = application.tls(
-                rng, start_us=begin, src=src, dst=dst, server_name=np.full(n, server.name[0], dtype=object),
+                rng, start_us=times, src=src, dst=dst, server_name=np.full(n, server.name[0], dtype=object),
                 certificate=np.repeat(server.certificate[:1], n), request=out, response=back, seconds=seconds, rtt=rtt,
                 state=state, client=9, server=server.software[0], stack=office.stack[host], turns=jobs,
             )  # fmt: skip
         else:
             pool = shapes.tcp(
-                rng, start_us=begin, src=src, dst=dst, dst_port=3333, service=None, orig_bytes=out, resp_bytes=back,
+                rng, start_us=times, src=src, dst=dst, dst_port=3333, service=None, orig_bytes=out, resp_bytes=back,
                 seconds=seconds, rtt=rtt, state=state, stack=office.stack[host], turns=jobs,
             )  # fmt: skip
-        yield Flows.concatenate([lookup(attack, host, begin, server), pool]).in_order()
+        yield Flows.concatenate([lookup(attack, host, times, server), pool]).in_order()
 
 
 SCENARIO = Scenario(

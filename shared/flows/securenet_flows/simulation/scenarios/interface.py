@@ -21,8 +21,11 @@ from securenet_flows.simulation.table import Flows
 #: The most flows that a scenario makes at once: what bounds memory.
 PIECE: Final = 20_000
 
-#: How far a piece may reach back behind the end of the piece before it: answers and follow-ups come a little later.
+#: How far a piece may reach back behind the end of the one before: answers and follow-ups come a little later.
 SLACK_US: Final = 1_000_000
+
+#: What comes before the first event, such as the lookup of its address, has this much time.
+LEAD_US: Final = 100_000
 
 Value = float | str
 
@@ -157,13 +160,16 @@ class Scenario:
 def paced(attack: Attack, count: int, interval_s: float, spread: float = 0.3) -> Iterator[tuple[int, Int64]]:
     """Times of `count` events `interval_s` apart on average, in pieces: (index of the first, times in µs).
 
-    `spread` is the share of each gap that is exponential, the rest being constant. Stops at the end of the simulation.
+    `spread` is the share of each gap that is exponential, the rest being constant. The first comes :data:`LEAD_US` after
+    the start; events at the end of the simulation or after it are left out.
     """
-    at = attack.start_us
+    at = attack.start_us + LEAD_US
     for first in range(0, count, PIECE):
         size = min(PIECE, count - first)
         gaps = interval_s * ((1 - spread) + spread * attack.rng.exponential(1.0, size))
-        times = at + np.cumsum(np.maximum((gaps * 1e6).astype(np.int64), 1))
+        steps = np.maximum((gaps * 1e6).astype(np.int64), 1)
+        steps[0] = steps[0] if first else 0
+        times = at + np.cumsum(steps)
         inside = times[times < attack.end_us]
         if len(inside):
             yield first, inside

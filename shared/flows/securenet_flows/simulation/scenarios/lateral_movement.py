@@ -37,6 +37,8 @@ def generate(attack: Attack) -> Iterator[Flows]:
         made.append(_attempts(attack, host, peers, times, ports, answer))
         entered = np.flatnonzero(answer == OPEN)
         at = int(times[-1])
+        if at >= attack.end_us:
+            break
         if len(entered) == 0:
             continue
         host = int(peers[entered[-1]])
