@@ -1,0 +1,90 @@
+"""What was acknowledged survives the end of the process, whichever end it is."""
+
+from __future__ import annotations
+
+import threading
+
+import grpc
+import pytest
+from service_process import launch, running
+
+from securenet.detection.v1 import detection_pb2 as pb
+from securenet.detection.v1 import detection_pb2_grpc
+from securenet_core.channels import ChannelSettings, open_channel
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+SMALL = {"detectors__state__entities": "1024", "detectors__state__members": "4096", "access_log": "false"}
+
+
+def listed(address: str) -> set[str]:
+    with open_channel(ChannelSettings(address)) as channel:
+        stub = detection_pb2_grpc.DetectionServiceStub(channel)
+        response = stub.ListFindings(pb.ListFindingsRequest(page_size=1000), timeout=30)
+        return {f"{finding.entity} {finding.detectors[0]}" for finding in response.findings}
+
+
+def test_sigkill_loses_no_finding_that_was_acknowledged(tmp_path, columns):
+    service = launch("detection", tmp_path, **SMALL)
+    acknowledged: set[str] = set()
+    enough = threading.Event()
+
+    def work(part: int) -> None:
+        with open_channel(ChannelSettings(service.address)) as channel:
+            stub = detection_pb2_grpc.DetectionServiceStub(channel)
+            for i in range(250):
+                src = f"10.{part}.0.{i}"
+                try:
+                    stub.AnalyzeBatch(pb.AnalyzeBatchRequest(batch=columns(0, 25, src=src)), timeout=30)
+                except grpc.RpcError:
+                    return
+                acknowledged.add(src)
+                if len(acknowledged) >= 60:
+                    enough.set()
+
+    workers = [threading.Thread(target=work, args=(part,)) for part in range(2)]
+    for worker in workers:
+        worker.start()
+    assert enough.wait(60)
+    service.kill()
+    for worker in workers:
+        worker.join(60)
+    with running("detection", tmp_path, **SMALL) as again:
+        kept = listed(again.address)
+    assert {f"{src} horizontal-scan" for src in acknowledged} <= kept
+    assert {f"{src} sequential-scan" for src in acknowledged} <= kept
+
+
+def test_sigterm_under_load_answers_what_it_took_and_exits_cleanly(tmp_path, record):
+    service = launch("detection", tmp_path, **SMALL)
+    acknowledged: set[str] = set()
+    failures: set[grpc.StatusCode] = set()
+    enough = threading.Event()
+
+    def work(part: int) -> None:
+        # Without retries every answer is seen as it came.
+        with grpc.insecure_channel(service.address, [("grpc.enable_retries", 0)]) as channel:
+            stub = detection_pb2_grpc.DetectionServiceStub(channel)
+            for n in range(100_000):
+                src = f"10.{part}.{n // 25 // 250}.{n // 25 % 250}"
+                try:
+                    stub.Analyze(pb.AnalyzeRequest(flow=record(n % 25, src=src)), timeout=30)
+                except grpc.RpcError as error:
+                    failures.add(error.code())
+                    return
+                if n % 25 == 24:
+                    acknowledged.add(src)
+                    if len(acknowledged) >= 40:
+                        enough.set()
+
+    workers = [threading.Thread(target=work, args=(part,)) for part in range(4)]
+    for worker in workers:
+        worker.start()
+    assert enough.wait(60)
+    assert service.stop() == 0
+    for worker in workers:
+        worker.join(60)
+    assert failures <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+    with running("detection", tmp_path, **SMALL) as again:
+        kept = listed(again.address)
+    assert {f"{src} horizontal-scan" for src in acknowledged} <= kept
