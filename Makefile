@@ -16,7 +16,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 BIN := .venv/bin
 READY := .venv/.ready
-SOURCES := shared services tests tools $(if $(wildcard benchmarks/*.py),benchmarks)
+SOURCES := shared services tests tools deploy/compose $(if $(wildcard benchmarks/*.py),benchmarks)
 
 .PHONY: help setup demo run test lint fmt proto lock e2e bench coverage up down clean
 
