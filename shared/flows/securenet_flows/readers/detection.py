@@ -88,7 +88,7 @@ def _by_lines(head: bytes, *, whole: bool) -> Detected:
     if len(lines) > 1 and not whole:
         lines.pop()
     first = next((line for line in lines if line.strip()), b"")
-    if first.startswith(b"#") and (detected := _zeek_header(head)):
+    if b"#" in head and (detected := _zeek_header(head)):
         return detected
     if first.lstrip()[:1] == b"{" and (detected := _json_lines(lines)):
         return detected
@@ -96,7 +96,7 @@ def _by_lines(head: bytes, *, whole: bool) -> Detected:
         return _refused("a JSON array; expected one JSON object a line")
     if b"\0" in first:
         return _refused("binary data in no known form; expected a flow log or a packet capture")
-    return _table(first) or Detected(None, reason="not a flow log: text in no known form", sound=True)
+    return _table(first) or _not_flows(f"text in no known form, beginning {show(first)}")
 
 
 def _refused(reason: str) -> Detected:
@@ -110,7 +110,7 @@ def _not_flows(what: str) -> Detected:
 def _zeek_header(head: bytes) -> Detected | None:
     header = parse_header(head)
     if not header.fields:
-        return _refused(f"a header of Zeek's {header.path or 'log'} without #fields") if header.path else None
+        return _refused(f"a header of Zeek's {header.path} without #fields") if header.path else None
     kind = _kind(header.path, _spread(header.fields))
     if kind is not None:
         return Detected(Format.ZEEK_TSV, kind=kind)

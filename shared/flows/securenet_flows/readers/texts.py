@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Final
 
 import numpy as np
@@ -52,5 +53,7 @@ def show(came: object) -> str:
     """A value for a message: short, printable, "nothing" for None."""
     if came is None:
         return "nothing"
+    if isinstance(came, Decimal):
+        came = f"{came:f}".rstrip("0").rstrip(".")
     text = decode_text(came) if isinstance(came, bytes) else str(came)
     return repr(text if len(text) <= _CAME_CHARACTERS else text[:_CAME_CHARACTERS] + "…")

@@ -21,7 +21,9 @@ from securenet_flows.readers.texts import decode_text
 from securenet_flows.readers.zeek_logs import COUNTED, DEFAULT_CONN_FIELDS, FIRST, assemble_log, fields_of
 from securenet_flows.report import FileLog
 
-_DIRECTIVE: Final = re.compile(rb"^#[^\n]*\n?", re.MULTILINE)
+#: Some editors of logs left a tab before the first `#`.
+_DIRECTIVE: Final = re.compile(rb"^[ \t]*#[^\n]*\n?", re.MULTILINE)
+_DIRECTIVE_MARKS: Final = (b"\n#", b"\n\t#", b"\n #")
 #: IoT-23 separates its last three fields, and their names, by three spaces.
 _SPACED: Final = "   "
 _MOST_FIELDS: Final = 4096
@@ -40,7 +42,7 @@ class Header:
 
     def with_line(self, line: bytes) -> Header:
         """The header after one more line of it."""
-        text = line.rstrip(b"\r\n")
+        text = line.lstrip(b" \t").rstrip(b"\r\n")
         if text.startswith(b"#separator"):
             return replace(self, separator=_unhex(text[len(b"#separator") :].strip(b" \t")) or b"\t")
         key, _, rest = text.partition(self.separator)
@@ -64,12 +66,13 @@ def _unhex(value: bytes) -> bytes:
 
 
 def parse_header(head: bytes) -> Header:
-    """The header at the start of a file, as far as `head` goes."""
+    """The first header of a file, as far as `head` goes, also where a line of something else stands before it."""
     header = Header()
     for line in head.splitlines(keepends=True):
-        if not line.startswith(b"#"):
+        if line.lstrip(b" \t").startswith(b"#"):
+            header = header.with_line(line)
+        elif header.fields:
             break
-        header = header.with_line(line)
     return header
 
 
@@ -116,7 +119,7 @@ class ZeekTsvReader:
 def _segments(data: bytes) -> Iterator[tuple[bool, bytes]]:
     """Runs of records, and header lines one by one."""
     start = 0
-    if data.startswith(b"#") or b"\n#" in data:
+    if data.lstrip(b" \t").startswith(b"#") or any(mark in data for mark in _DIRECTIVE_MARKS):
         for match in _DIRECTIVE.finditer(data):
             if match.start() > start:
                 yield False, data[start : match.start()]
