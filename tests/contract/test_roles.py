@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from securenet_core import Role, ServiceDefinition
+from securenet_core import Role
 
 pytestmark = pytest.mark.unit
 
@@ -36,7 +36,6 @@ def documented(name: str) -> dict[str, frozenset[Role]]:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_comments_and_policy_agree(name: str) -> None:
-    definition: ServiceDefinition = import_module(f"securenet_{name}.container").DEFINITION
-    service = definition.descriptor
-    policy = {method.name: definition.policy.roles(f"{service.full_name}/{method.name}") for method in service.methods}
-    assert policy == documented(name)
+    server = import_module(f"securenet_{name}.server")
+    service, policy = server.DESCRIPTOR, server.POLICY
+    assert {m.name: policy.roles(f"{service.full_name}/{m.name}") for m in service.methods} == documented(name)
