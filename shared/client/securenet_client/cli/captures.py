@@ -1,0 +1,127 @@
+"""The captures that a command line names, each analysed on its own, with what cannot be read said where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from securenet_client.analysis.capture import CaptureAnalysis
+from securenet_client.analysis.rows import DetectorNames
+from securenet_client.cli.invocation import CommandError, Invocation
+from securenet_client.connection import ConnectionSettings
+from securenet_client.detection.client import DetectionClient
+from securenet_client.detection.convert import MOST_ROWS
+from securenet_flows import Capture, FlowBatch, FlowDataError, ReadOptions, ReadReport, find_captures
+
+if TYPE_CHECKING:
+    from securenet_client.embedded import EmbeddedSuite
+
+#: Located errors that are printed before only their number is.
+_SHOWN_ERRORS = 100
+
+
+class Reading:
+    """Finds captures, and counts and says what cannot be read of them."""
+
+    def __init__(self, run: Invocation, *, strict: bool) -> None:
+        self.run = run
+        self.problems = 0
+        self.options = ReadOptions(batch_rows=min(16_384, MOST_ROWS), strict=strict, on_error=self._tell)
+        self.report = ReadReport()
+
+    def find(self, paths: Sequence[str]) -> list[Capture]:
+        """The captures of files, directories and `-`.
+
+        Raises:
+            CommandError: a path is not there.
+        """
+        missing = [path for path in paths if path != "-" and not Path(path).exists()]
+        for path in missing:
+            self.problems += 1
+            self.run.out.complain(f"{path}: no such file or directory")
+        return list(find_captures([path for path in paths if path not in missing], self.options, self.report))
+
+    def _tell(self, error: FlowDataError) -> None:
+        self.problems += 1
+        if self.problems <= _SHOWN_ERRORS:
+            self.run.out.complain(str(error))
+        elif self.problems == _SHOWN_ERRORS + 1:
+            self.run.out.complain("further records that cannot be read are only counted; --strict stops at the first")
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether a file could not be read, or a record of one."""
+        return self.problems > 0
+
+
+class Analyst:
+    """Analyses captures one after another. Where services are embedded, behaviours of one never mix with another's.
+
+    Against a running service all captures belong to the caller's tenant, and flows of the same addresses at the same
+    times would add up; that is said.
+
+    Args:
+        run: the command.
+        captures: in their order.
+        model: to serve, where services are embedded.
+        once: the streaming answer.
+        batches_of: reads a capture.
+    """
+
+    def __init__(
+        self,
+        run: Invocation,
+        captures: Sequence[Capture],
+        *,
+        model: str = "",
+        once: bool = False,
+        batches_of: Callable[[Capture], Iterable[FlowBatch]] = iter,
+    ) -> None:
+        self._run = run
+        self._captures = captures
+        self._model = model
+        self._once = once
+        self._batches_of = batches_of
+        self.names = DetectorNames()
+
+    def __iter__(self) -> Iterator[tuple[Capture, CaptureAnalysis]]:
+        """Each capture with its analysis, whose rows the caller takes before asking for the next."""
+        if not self._captures:
+            return
+        with ExitStack() as stack:
+            settings = self._connections(stack)
+            for number, capture in enumerate(self._captures):
+                with DetectionClient(settings=settings[min(number, len(settings) - 1)]) as client:
+                    yield capture, CaptureAnalysis(
+                        client, self._batches_of(capture), once=self._once, names=self.names
+                    )
+
+    def _connections(self, stack: ExitStack) -> list[ConnectionSettings]:
+        run = self._run
+        if not run.embedded:
+            if len(self._captures) > 1:
+                run.out.say(
+                    f"{len(self._captures)} captures go to one running service, where their behaviours add up if "
+                    "addresses and times are the same; --embedded keeps them apart"
+                )
+            return [run.connection("detection")]
+        suite = self._start(stack)
+        return [suite.connection(tenant) for tenant in suite.tenants]
+
+    def _start(self, stack: ExitStack) -> EmbeddedSuite:
+        """Detection with a folder of its own, so that earlier runs do not mix in; the registry where it has a model."""
+        scratch = Path(stack.enter_context(TemporaryDirectory(prefix="securenet-analysis-")))
+        services = ("registry", "detection") if has_models(self._run.data_dir) else ("detection",)
+        if self._model and "registry" not in services:
+            raise CommandError(f"--model {self._model}: {self._run.data_dir} holds no models; train one first")
+        return stack.enter_context(
+            self._run.suite(*services, detection_data_dir=scratch, tenants=len(self._captures), model=self._model)
+        )
+
+
+def has_models(data_dir: Path) -> bool:
+    """Whether a registry has kept anything in the folder."""
+    return (data_dir / "registry.sqlite").exists()

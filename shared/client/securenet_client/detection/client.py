@@ -1,0 +1,192 @@
+"""The synchronous client of the detection service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+from securenet.detection.v1 import detection_pb2 as pb
+from securenet.detection.v1 import detection_pb2_grpc
+from securenet_client.analysis.capture import CaptureAnalysis
+from securenet_client.analysis.rows import AnalyzedFlow
+from securenet_client.connection import Client, ConnectionSettings
+from securenet_client.detection import requests
+from securenet_client.detection.convert import Verdicts, batch_options, pack_batch, pack_flow, unpack_verdicts
+from securenet_client.detection.records import (
+    Detector,
+    Finding,
+    FindingChange,
+    Flow,
+    ModelServing,
+    Suppression,
+    ThreatLevel,
+    Verdict,
+)
+from securenet_client.detection.streaming import IN_FLIGHT, ROWS, BatchSender
+from securenet_client.messages import read
+from securenet_flows.batch import FlowBatch
+
+
+class DetectionClient(Client):
+    """Asks the detection service. Every method may raise :class:`securenet_core.exceptions.SecurenetError`.
+
+    Args:
+        address: `host:port`; what `settings` say if not given.
+        settings: how to connect; the environment's by default.
+    """
+
+    service = "detection"
+
+    def __init__(self, address: str | None = None, settings: ConnectionSettings | None = None) -> None:
+        super().__init__(address, settings)
+        self._stub = detection_pb2_grpc.DetectionServiceStub(self._call.channel)
+
+    def analyze(self, flow: Flow, *, dry_run: bool = False, timeout: float | None = None) -> Verdict:
+        """The verdict of one flow. A dry run learns nothing from it."""
+        request = pb.AnalyzeRequest(flow=pack_flow(flow), dry_run=dry_run)
+        return read(Verdict, self._call.unary(self._stub.Analyze, request, timeout).verdict)
+
+    def analyze_batch(
+        self, batch: FlowBatch, *, dry_run: bool = False, detail_level: ThreatLevel = ThreatLevel.MEDIUM
+    ) -> Verdicts:
+        """The verdicts of 1 to 65,536 flows; rows at or above `detail_level` with their evidence."""
+        options = batch_options(dry_run=dry_run, detail_level=detail_level)
+        request = pb.AnalyzeBatchRequest(batch=pack_batch(batch), options=options)
+        return unpack_verdicts(self._call.unary(self._stub.AnalyzeBatch, request).verdicts)
+
+    def analyze_batches(
+        self,
+        batches: Iterable[FlowBatch],
+        *,
+        dry_run: bool = False,
+        detail_level: ThreatLevel = ThreatLevel.MEDIUM,
+        rows: int = ROWS,
+        in_flight: int = IN_FLIGHT,
+    ) -> Iterator[tuple[FlowBatch, Verdicts]]:
+        """Streams batches of any length; gives them back cut to `rows` rows, each with its verdicts, in order.
+
+        Args:
+            batches: read in a thread of their own, no further than `in_flight` messages ahead of the answers.
+            dry_run: learn nothing.
+            detail_level: rows at or above it come with their evidence.
+            rows: of one message.
+            in_flight: messages that may wait for their answer.
+        """
+        options = batch_options(dry_run=dry_run, detail_level=detail_level)
+        sender = BatchSender(batches, options, rows, in_flight)
+        with closing(sender.pair(self._call.stream(self._stub.AnalyzeStream, sender.requests()))) as pairs:
+            yield from pairs
+
+    def analyze_file(self, path: str | Path, *, once: bool = False) -> Iterator[AnalyzedFlow]:
+        """Every flow of a file or directory with its verdict, in the order of the input.
+
+        Args:
+            path: Zeek, Suricata, NetFlow, Argus or CSV flow logs, pcap, known by their content; `-` is standard input.
+            once: the streaming answer, flow by flow; else the file is read to its end first, and flows that turn out
+                to belong to a finding carry its level.
+
+        Raises:
+            securenet_flows.FlowDataError: the file cannot be read.
+        """
+        from securenet_flows import read_flows  # noqa: PLC0415 - loads Arrow, which who sends single flows does not need
+
+        analysis = CaptureAnalysis(self, read_flows(path), once=once)
+        for rows in analysis:
+            yield from rows.flows(analysis.names)
+
+    def list_findings(
+        self,
+        *,
+        min_threat_level: ThreatLevel = ThreatLevel.UNSPECIFIED,
+        statuses: Sequence[str] = (),
+        detector: str = "",
+        entity: str = "",
+        seen_after: datetime | None = None,
+        page_size: int = 500,
+    ) -> Iterator[Finding]:
+        """Findings, the latest change first, page by page. `statuses`: new, in-progress, suppressed, resolved."""
+        request = requests.list_findings(
+            level=min_threat_level, statuses=statuses, detector=detector, entity=entity, seen_after=seen_after,
+            page_size=page_size,
+        )  # fmt: skip
+        while True:
+            response = self._call.unary(self._stub.ListFindings, request)
+            yield from (read(Finding, finding) for finding in response.findings)
+            request.page_token = response.next_page_token
+            if not request.page_token:
+                return
+
+    def get_finding(self, finding: str) -> Finding:
+        """One finding, by id or resource name."""
+        request = pb.GetFindingRequest(name=requests.name("findings", finding))
+        return read(Finding, self._call.unary(self._stub.GetFinding, request).finding)
+
+    def watch_findings(
+        self,
+        *,
+        min_threat_level: ThreatLevel = ThreatLevel.UNSPECIFIED,
+        include_existing: bool = False,
+        resume_token: str = "",
+    ) -> Iterator[FindingChange]:
+        """Changes as they happen, with a sign of life every 15 seconds of silence, until the caller leaves."""
+        request = requests.watch_findings(min_threat_level, resume_token, include_existing=include_existing)
+        with closing(self._call.stream(self._stub.WatchFindings, request)) as responses:
+            for response in responses:
+                yield read(FindingChange, response)
+
+    def update_finding(
+        self,
+        finding: str,
+        *,
+        status: str | None = None,
+        analyst_verdict: str | None = None,
+        comment: str | None = None,
+        expected_revision: int = 0,
+    ) -> Finding:
+        """Sets what is not None. `analyst_verdict`: true-positive, false-positive, benign."""
+        request = requests.update_finding(finding, status, analyst_verdict, comment, expected_revision)
+        return read(Finding, self._call.unary(self._stub.UpdateFinding, request).finding)
+
+    def create_suppression(
+        self,
+        *,
+        expires: datetime,
+        reason: str,
+        detector: str = "",
+        entity_cidr: str = "",
+        peer_cidr: str = "",
+        port: int | None = None,
+        request_id: str = "",
+    ) -> Suppression:
+        """Keeps findings that match all given conditions out of the list until `expires`."""
+        wanted = requests.suppression(
+            expires=expires, reason=reason, detector=detector, entity_cidr=entity_cidr, peer_cidr=peer_cidr, port=port
+        )
+        request = pb.CreateSuppressionRequest(suppression=wanted, request_id=request_id)
+        return read(Suppression, self._call.unary(self._stub.CreateSuppression, request).suppression)
+
+    def list_suppressions(self, *, page_size: int = 500) -> Iterator[Suppression]:
+        """Suppressions that have not expired."""
+        request = pb.ListSuppressionsRequest(page_size=page_size)
+        while True:
+            response = self._call.unary(self._stub.ListSuppressions, request)
+            yield from (read(Suppression, suppression) for suppression in response.suppressions)
+            request.page_token = response.next_page_token
+            if not request.page_token:
+                return
+
+    def delete_suppression(self, suppression: str) -> int:
+        """Ends a suppression; answers how many findings are open again."""
+        request = pb.DeleteSuppressionRequest(name=requests.name("suppressions", suppression))
+        return int(self._call.unary(self._stub.DeleteSuppression, request).findings_reopened)
+
+    def list_detectors(self) -> tuple[Detector, ...]:
+        """Every detector with its thresholds."""
+        response = self._call.unary(self._stub.ListDetectors, pb.ListDetectorsRequest())
+        return tuple(read(Detector, detector) for detector in response.detectors)
+
+    def get_serving_model(self) -> ModelServing:
+        """Which model version scores now."""
+        return read(ModelServing, self._call.unary(self._stub.GetServingModel, pb.GetServingModelRequest()))

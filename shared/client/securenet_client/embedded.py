@@ -1,0 +1,340 @@
+"""Services as child processes of a command or a program, for who has none running.
+
+>>> with EmbeddedSuite(["detection"], Path("data")) as suite, SecureNet(suite.connection()) as net:
+...     net.detection.analyze(Flow("10.0.0.5", "192.0.2.1", dst_port=22))
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from securenet_client.connection import ConnectionSettings
+from securenet_core.channels import call_metadata, open_channel
+from securenet_core.exceptions import FailedPreconditionError, UnavailableError
+
+#: Services by name, in the order in which they start: detection asks the registry for its model.
+MODULES: Final[Mapping[str, str]] = {
+    "registry": "securenet_registry",
+    "scanner": "securenet_scanner",
+    "detection": "securenet_detection",
+}
+
+#: Seconds until a service must say SERVING; the first start compiles loops and makes databases.
+START_TIMEOUT: Final = 120.0
+_POLL: Final = 0.05
+_TAIL_LINES: Final = 15
+_TAIL_BYTES: Final = 16 << 10
+
+#: What an embedded service does not take from the environment: it listens on loopback for this process alone.
+_OWN_SETTINGS: Final = (
+    "HOST", "PORT", "ADDRESS_FILE", "DATA_DIR", "TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA", "TOKENS_FILE",
+    "POLICY_FILE", "HTTP_PORT",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class ServiceProcess:
+    """One service in a process of its own.
+
+    Attributes:
+        name: detection, scanner or registry.
+        log: file that takes its output.
+        address: `host:port`, once it listens.
+    """
+
+    name: str
+    log: Path
+    address: str = ""
+    _process: subprocess.Popen[bytes] | None = None
+    _address_file: Path = field(default_factory=Path)
+
+    def start(self, environment: Mapping[str, str], run_dir: Path) -> None:
+        """Starts it; :meth:`wait_listening` says where it listens."""
+        module = MODULES[self.name]
+        if importlib.util.find_spec(module) is None:
+            raise FailedPreconditionError(
+                f"{self.name}: the package {module} is not installed here; install it, or name a running service"
+            )
+        self._address_file = run_dir / f"{self.name}.address"
+        self._address_file.unlink(missing_ok=True)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module under our own interpreter
+                [sys.executable, "-m", "securenet_client._supervised", module],
+                env={**environment, f"SECURENET_{self.name.upper()}_ADDRESS_FILE": str(self._address_file)},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                # Ctrl-C goes to the command alone, which then stops the services in order.
+                start_new_session=True,
+            )
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs."""
+        return self._process.poll() if self._process else None
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id."""
+        return self._process.pid if self._process else None
+
+    def wait_listening(self, deadline: float) -> None:
+        """Waits until it has said where it listens.
+
+        Raises:
+            UnavailableError: it ended, or the time is over.
+        """
+        while not self._address_file.exists():
+            self._check(deadline, "it does not listen")
+            time.sleep(_POLL)
+        self.address = self._address_file.read_text(encoding="utf-8").strip()
+
+    def wait_serving(self, connection: ConnectionSettings, deadline: float) -> None:
+        """Waits until its health says SERVING.
+
+        Raises:
+            UnavailableError: it ended, or the time is over.
+        """
+        self.wait_listening(deadline)
+        described = connection.channel(self.name)
+        with open_channel(described) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            while True:
+                try:
+                    answer = health.Check(health_pb2.HealthCheckRequest(), timeout=5, metadata=call_metadata(described))
+                    if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                        return
+                except grpc.RpcError:
+                    pass
+                self._check(deadline, "its health does not say SERVING")
+                time.sleep(_POLL)
+
+    def _check(self, deadline: float, what: str) -> None:
+        if self.exit_code is not None:
+            raise UnavailableError(f"{self.name} ended with exit code {self.exit_code}:\n{self.tail()}")
+        if time.monotonic() > deadline:
+            raise UnavailableError(f"{self.name}: {what} in time; its log is {self.log}\n{self.tail()}")
+
+    def tail(self) -> str:
+        """The last lines of its log."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(max(self.log.stat().st_size - _TAIL_BYTES, 0))
+                lines = file.read().decode("utf-8", "replace").splitlines()
+        except OSError:
+            return ""
+        return "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:])
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM: it drains."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def stop(self, grace: float = 15.0) -> int | None:
+        """Asks it to stop, waits, and ends it for good where it does not. Answers its exit code."""
+        if self._process is None:
+            return None
+        self.ask_to_stop()
+        try:
+            self._process.wait(grace)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        return self._process.returncode
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """An identity of its own at an embedded service: what it sends builds up state that no other tenant sees."""
+
+    name: str
+    token: str
+
+
+class EmbeddedSuite:
+    """Services on free ports of loopback, stopped when the context is left.
+
+    Args:
+        services: detection, scanner, registry; the registry and detection are wired to each other where both are there.
+        data_dir: what they keep.
+        detection_data_dir: what detection keeps, where that is another folder.
+        tenants: identities at the detection service beside the local one; with them detection wants a token.
+        ports: port by service name; a free one where none is given.
+        environment: settings of services by their environment name, over what this process has.
+        keep_environment: services take TLS, tokens and addresses from this process's environment.
+        model: name of the model that detection serves; the one that was promoted last if empty.
+        on_step: hears what is being done.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[str],
+        data_dir: Path,
+        *,
+        detection_data_dir: Path | None = None,
+        tenants: int = 0,
+        ports: Mapping[str, int] | None = None,
+        environment: Mapping[str, str] | None = None,
+        keep_environment: bool = False,
+        model: str = "",
+        on_step: Callable[[str], None] | None = None,
+    ) -> None:
+        unknown = [name for name in services if name not in MODULES]
+        if unknown:
+            raise FailedPreconditionError(f"services: {', '.join(unknown)}; expected {', '.join(MODULES)}")
+        self.processes = {
+            name: ServiceProcess(name, data_dir / "logs" / f"{name}.log") for name in MODULES if name in services
+        }
+        self.data_dir = data_dir
+        self.tenants = tuple(Tenant(f"capture-{n}", secrets.token_urlsafe(32)) for n in range(1, tenants + 1))
+        self._detection_data_dir = detection_data_dir or data_dir
+        self._ports = ports or {}
+        self._given = environment or {}
+        self._keep = keep_environment
+        self._model = model
+        self._on_step = on_step or (lambda _: None)
+        self._stack = ExitStack()
+        self._admin = secrets.token_urlsafe(32)
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """`host:port` by service name."""
+        return {name: process.address for name, process in self.processes.items() if process.address}
+
+    def connection(self, tenant: Tenant | None = None, base: ConnectionSettings | None = None) -> ConnectionSettings:
+        """How to reach the services, as a tenant where one is given."""
+        base = base or ConnectionSettings()
+        token = tenant.token if tenant else self._admin if self.tenants else base.token
+        return ConnectionSettings(
+            {**base.addresses, **self.addresses}, base.ca, base.certificate, base.key, token, base.server_name,
+            base.timeout,
+        )  # fmt: skip
+
+    def start(self, base: ConnectionSettings | None = None, timeout: float = START_TIMEOUT) -> None:
+        """Starts every service and waits until all of them serve.
+
+        Args:
+            base: certificates and token, where the services want them.
+            timeout: seconds.
+
+        Raises:
+            UnavailableError: one did not come up; its log's last lines stand in the message.
+        """
+        deadline = time.monotonic() + timeout
+        run_dir = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="securenet-")))
+        try:
+            for name, process in self.processes.items():
+                self._on_step(f"starting {name}")
+                if name == "detection" and "registry" in self.processes:
+                    # The model's name is known only once the registry can say what it has.
+                    self._serving("registry", base, deadline)
+                process.start(self._environment(name, run_dir, base), run_dir)
+            for name in self.processes:
+                self._on_step(f"waiting for {name}")
+                self._serving(name, base, deadline)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _serving(self, name: str, base: ConnectionSettings | None, deadline: float) -> None:
+        process = self.processes[name]
+        process.wait_listening(deadline)
+        process.wait_serving(self.connection(base=base), deadline)
+
+    def wait_for_model(self, base: ConnectionSettings | None = None, timeout: float = 60.0) -> str:
+        """Waits until detection serves its model's champion. Answers the version's name, empty where there is none."""
+        from securenet_client.suite import SecureNet  # noqa: PLC0415 - the suite needs more than starting services does
+
+        with SecureNet(self.connection(base=base)) as net:
+            name = self._model or self._promoted(base)
+            champion = net.registry.get_model(name).alias() if name else None
+            if champion is None:
+                return ""
+            deadline = time.monotonic() + timeout
+            self._on_step("waiting for the model")
+            while True:
+                serving = net.detection.get_serving_model()
+                model = serving.current.model if serving.current else None
+                if model is not None and model.name.endswith(f"/versions/{champion.version}"):
+                    return model.name
+                if time.monotonic() > deadline:
+                    raise UnavailableError(f"detection does not serve {name}: {serving.detail}")
+                time.sleep(_POLL)
+
+    def _promoted(self, base: ConnectionSettings | None) -> str:
+        """The model whose champion was moved last; empty where there is none."""
+        from securenet_client.registry.client import RegistryClient  # noqa: PLC0415 - as above
+
+        with RegistryClient(settings=self.connection(base=base)) as registry:
+            moved = [(found.update_time, model.id) for model in registry.list_models() if (found := model.alias())]
+        return max(moved, key=lambda pair: (pair[0] is not None, pair[0], pair[1]))[1] if moved else ""
+
+    def _environment(self, name: str, run_dir: Path, base: ConnectionSettings | None) -> dict[str, str]:
+        prefix = f"SECURENET_{name.upper()}_"
+        environment = dict(os.environ)
+        if not self._keep:
+            for setting in _OWN_SETTINGS:
+                environment.pop(prefix + setting, None)
+        environment[f"{prefix}PORT"] = str(self._ports.get(name, 0))
+        environment[f"{prefix}DATA_DIR"] = str(self._detection_data_dir if name == "detection" else self.data_dir)
+        if name == "detection":
+            if "registry" in self.processes:
+                environment[f"{prefix}REGISTRY"] = self.processes["registry"].address
+                model = self._model or self._promoted(base)
+                if model:
+                    environment[f"{prefix}MODEL_NAME"] = model
+            if self.tenants:
+                environment[f"{prefix}TOKENS_FILE"] = str(self._write_tokens(run_dir))
+                # Captures come one after another, so that the state of earlier ones may go.
+                environment.setdefault(f"{prefix}DETECTORS__STATE__TENANTS", "2")
+        environment.update({key: value for key, value in self._given.items() if key.startswith(prefix)})
+        return environment
+
+    def _write_tokens(self, run_dir: Path) -> Path:
+        path = run_dir / "tokens.toml"
+        entries = [_token_entry(self._admin, "local", "default", ("admin",))]
+        entries += [_token_entry(tenant.token, "local", tenant.name, ("analyst",)) for tenant in self.tenants]
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write("\n".join(entries))
+        return path
+
+    def stop(self) -> dict[str, int | None]:
+        """Stops every service, in the reverse order of their start; answers their exit codes."""
+        codes: dict[str, int | None] = {}
+        for name, process in reversed(self.processes.items()):
+            codes[name] = process.stop()
+        self._stack.close()
+        return codes
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+
+def _token_entry(token: str, subject: str, tenant: str, roles: Sequence[str]) -> str:
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    wanted = ", ".join(f'"{role}"' for role in roles)
+    return f'[[tokens]]\nsha256 = "{digest}"\nsubject = "{subject}"\ntenant = "{tenant}"\nroles = [{wanted}]\n'

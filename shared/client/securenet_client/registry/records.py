@@ -1,0 +1,188 @@
+"""What the model registry answers, as records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAlias:
+    """A name that points at a version; `generation` rises by one at each move."""
+
+    alias: str
+    version: int
+    generation: int
+    update_time: datetime | None
+    updated_by: str
+    previous_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A named line of versions."""
+
+    name: str
+    description: str
+    aliases: tuple[ModelAlias, ...]
+    latest_version: int
+    version_count: int
+    create_time: datetime | None
+    update_time: datetime | None
+    tags: dict[str, str]
+
+    @property
+    def id(self) -> str:
+        """The last part of the name."""
+        return self.name.rpartition("/")[2]
+
+    def alias(self, alias: str = "champion") -> ModelAlias | None:
+        """Where an alias points; None where it does not."""
+        return next((found for found in self.aliases if found.alias == alias and found.version), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number that was measured of a version; `dataset` is empty for all of the evaluation data."""
+
+    name: str
+    value: float
+    dataset: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactFile:
+    """One file of a version; `digest` is SHA-256 in hexadecimal."""
+
+    path: str
+    size_bytes: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """One trained or uploaded model."""
+
+    name: str
+    version: int
+    state: str
+    state_detail: str
+    format: str
+    digest: str
+    size_bytes: int
+    files: tuple[ArtifactFile, ...]
+    feature_schema_hash: str
+    metrics: tuple[Metric, ...]
+    params: dict[str, str]
+    tags: dict[str, str]
+    sample_count: int
+    run_id: str
+    aliases: tuple[str, ...]
+    created_by: str
+    create_time: datetime | None
+    runtime: dict[str, str]
+    description: str
+
+    @property
+    def model(self) -> str:
+        """The model's own name, without `models/`."""
+        return self.name.split("/")[1]
+
+    def overall_metrics(self) -> dict[str, float]:
+        """Metrics over all of the evaluation data, by name."""
+        return {metric.name: metric.value for metric in self.metrics if not metric.dataset}
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One condition of a promotion."""
+
+    name: str
+    passed: bool
+    measured: str
+    required: str
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """One move of an alias, done or asked for."""
+
+    name: str
+    alias: str
+    from_version: int
+    to_version: int
+    state: str
+    generation: int
+    gates: tuple[Gate, ...]
+    requested_by: str
+    decided_by: str
+    reason: str
+    rollback: bool
+    create_time: datetime | None
+    decide_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One training; `model_version` once it has succeeded."""
+
+    name: str
+    state: str
+    error: str
+    model_version: ModelVersion | None
+    created_by: str
+    create_time: datetime | None
+    start_time: datetime | None
+    end_time: datetime | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self.state in {"succeeded", "failed", "cancelled"}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingProgress:
+    """One step of a training; `training` in the first and the last, and whenever its state changes."""
+
+    seq: int
+    phase: str
+    fraction: float
+    rows_read: int
+    message: str
+    metrics: tuple[Metric, ...]
+    training: Training | None
+    elapsed: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Who vouches for a manifest."""
+
+    value: bytes
+    key_id: str
+    bundle: str
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadHeader:
+    """What a download sends: the version, the file, and the signed manifest."""
+
+    model_version: ModelVersion | None
+    file: ArtifactFile | None
+    manifest: bytes
+    signature: Signature | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One entry of the audit log."""
+
+    sequence: int
+    create_time: datetime | None
+    actor: str
+    action: str
+    resource: str
+    detail: str
+    previous_hash: str
+    hash: str
