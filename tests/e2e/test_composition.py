@@ -157,7 +157,7 @@ def test_a_model_is_trained_promoted_and_served(composition: Composition) -> Non
         settings = SimulationSettings(
             seed=day,
             duration_s=1800,
-            scenarios=tuple(ScheduledScenario.parse(text) for text in ("horizontal_scan@60", "ssh_brute_force@300")),
+            scenarios=tuple(ScheduledScenario.parse(text) for text in ("horizontal-scan@60", "ssh-brute-force@300")),
         )
         folder = composition.folder / f"day-{day}"
         write_zeek_logs(settings, folder)
