@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from typing import Final
+
+#: The key of those who want to hear of every change.
+ANYTHING: Final = "anything"
 
 
 class Changes:
@@ -27,15 +31,9 @@ class Changes:
                 del self._waiters[key]
 
     def notify(self, key: Hashable) -> None:
-        """The key changed."""
-        for event in self._waiters.get(key, ()):
+        """The key changed; those who subscribed to :data:`ANYTHING` hear of it too."""
+        for event in (*self._waiters.get(key, ()), *self._waiters.get(ANYTHING, ())):
             event.set()
-
-    def notify_all(self) -> None:
-        """Anything may have changed."""
-        for waiters in self._waiters.values():
-            for event in waiters:
-                event.set()
 
 
 async def woken(event: asyncio.Event, seconds: float) -> bool:

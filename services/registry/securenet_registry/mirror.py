@@ -13,7 +13,7 @@ from securenet_core.logs import get_logger
 from securenet_registry.artifacts.manifest import Manifest
 from securenet_registry.artifacts.signing import Signer
 from securenet_registry.artifacts.store import ArtifactStore
-from securenet_registry.changes import woken
+from securenet_registry.changes import ANYTHING, Changes, woken
 from securenet_registry.ledger import Ledger, LedgerTransaction
 from securenet_registry.model import Model, ModelVersion
 from securenet_registry.tracking import Mirrored, ModelTracking
@@ -29,14 +29,21 @@ class Mirror:
     """
 
     def __init__(
-        self, ledger: Ledger, artifacts: ArtifactStore, signer: Signer, tracking: ModelTracking, seconds: float
+        self,
+        ledger: Ledger,
+        artifacts: ArtifactStore,
+        signer: Signer,
+        tracking: ModelTracking,
+        *,
+        changes: Changes,
+        seconds: float,
     ) -> None:
         self._ledger = ledger
         self._artifacts = artifacts
         self._signer = signer
         self._tracking = tracking
+        self._changes = changes
         self._seconds = seconds
-        self._wake = asyncio.Event()
         # One thread: MLflow's SQLite has one writer, and a slow server must not use up the threads of others.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="mlflow")
         self._busy = asyncio.Lock()
@@ -54,10 +61,6 @@ class Mirror:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
         await asyncio.to_thread(self._thread.shutdown)
-
-    def wake(self) -> None:
-        """Something changed."""
-        self._wake.set()
 
     async def probe(self) -> Readiness:
         """What came of the last look."""
@@ -111,11 +114,12 @@ class Mirror:
             self._tracking.delete_alias(tenant, model, alias)
 
     async def _run(self) -> None:
-        while True:
-            try:
-                await self.reconcile()
-                self._state = Readiness(ready=True, detail="in step")
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with MLflow, serving goes on and we try again
-                self._state = Readiness(ready=False, detail=f"{type(error).__name__}: {error}"[:500])
-                _log.warning("mirror is behind", error=f"{type(error).__name__}: {error}"[:500])
-            await woken(self._wake, self._seconds)
+        with self._changes.subscribe(ANYTHING) as changed:
+            while True:
+                try:
+                    await self.reconcile()
+                    self._state = Readiness(ready=True, detail="in step")
+                except Exception as error:  # noqa: BLE001 - whatever is wrong with MLflow, serving goes on; we try again
+                    self._state = Readiness(ready=False, detail=f"{type(error).__name__}: {error}"[:500])
+                    _log.warning("mirror is behind", error=f"{type(error).__name__}: {error}"[:500])
+                await woken(changed, self._seconds)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from securenet_registry.artifacts.manifest import Manifest
 from securenet_registry.model import ArtifactFormat, ModelVersion
 from securenet_registry.tracking import Mirrored
-from securenet_registry.training.skops_estimator import TREE_TYPES
+from securenet_registry.training.recipe import TREE_TYPES
 
 #: Longest value of a parameter and most metrics of a call that MLflow takes.
 _PARAM: Final = 6000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from securenet_core.exceptions import DataLossError
+from securenet_core.health import Readiness
 from securenet_registry.artifacts.manifest import LIMIT
 from securenet_registry.artifacts.store import Blob, SignedManifest
 
@@ -129,8 +131,12 @@ class DiskStore:
         with suppress(FileNotFoundError):
             shutil.rmtree(place)
 
-    def probe(self) -> None:
-        """See :class:`~securenet_registry.artifacts.store.ArtifactStore`."""
+    async def readiness(self) -> Readiness:
+        """Whether it can be written to."""
+        await asyncio.to_thread(self._touch)
+        return Readiness(ready=True, detail="writable")
+
+    def _touch(self) -> None:
         aside = self._incoming / f"probe-{uuid.uuid4().hex}"
         aside.touch(mode=0o600)
         aside.unlink()

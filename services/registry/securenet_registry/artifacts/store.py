@@ -71,6 +71,3 @@ class ArtifactStore(Protocol):
 
     def delete_manifest(self, tenant: str, model: str, version: int) -> None:
         """Removes a version's manifest; its blobs stay until a collection finds them unused."""
-
-    def probe(self) -> None:
-        """Raises OSError where the storage cannot be written to."""

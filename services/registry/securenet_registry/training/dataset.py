@@ -36,12 +36,14 @@ class Limits:
     Attributes:
         rows: flows in all.
         bytes: bytes of files in all.
-        roots: folders that data must lie below; empty allows any.
+        roots: folders that data may lie below.
+        any_folder: data may lie anywhere, where no roots are given.
     """
 
     rows: int = 5_000_000
     bytes: int = 16 << 30
     roots: tuple[Path, ...] = ()
+    any_folder: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +105,16 @@ def resolve(uri: str, limits: Limits) -> Path:
         raise TrainingDataError(f"{uri}: scheme {parts.scheme or parts.netloc!r}; expected a path or a file:// address")
     if "\0" in uri:
         raise TrainingDataError(f"{uri!r}: a NUL character in a path")
-    path = Path(unquote(parts.path) if parts.scheme else uri).expanduser()
+    path = Path(unquote(parts.path) if parts.scheme else uri)
     try:
         path = path.resolve(strict=True)
     except OSError as error:
         raise TrainingDataError(
             f"{uri}: {error.strerror or error}; expected a file or folder on this machine"
         ) from error
-    if limits.roots and not any(path.is_relative_to(root.resolve()) for root in limits.roots):
-        roots = ", ".join(str(root) for root in limits.roots)
+    allowed = any(path.is_relative_to(root.resolve()) for root in limits.roots)
+    if not allowed and (limits.roots or not limits.any_folder):
+        roots = ", ".join(str(root) for root in limits.roots) or "a folder of data_roots, which is not set"
         raise TrainingDataError(f"{uri}: outside the allowed folders; expected a path below {roots}")
     return path
 

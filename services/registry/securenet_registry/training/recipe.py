@@ -88,6 +88,12 @@ DEFAULTS: Final[Mapping[Estimator, Mapping[str, int | float]]] = {
     Estimator.ISOLATION_FOREST: {"n_estimators": 200, "max_samples": 512},
 }
 
+#: Types beyond skops' own list that these estimators consist of. Uploaded nodes are checked before use.
+TREE_TYPES: Final = (
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.tree._tree.Tree",
+)
+
 #: Bounds of the part that is held out.
 HELD_OUT: Final = Range(0.05, 0.5)
 

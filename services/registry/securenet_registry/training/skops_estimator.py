@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import skops.io
 
-#: Types beyond skops' own list that tree ensembles consist of. Their nodes are checked before use.
-TREE_TYPES: Final = (
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.tree._tree.Tree",
-)
+from securenet_registry.training.recipe import TREE_TYPES
 
 
 def dump(estimator: Any, path: Path) -> None:

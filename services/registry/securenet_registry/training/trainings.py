@@ -227,6 +227,7 @@ class Trainings:
                 "max_rows": self._limits.rows,
                 "max_bytes": self._limits.bytes,
                 "roots": [str(root) for root in self._limits.roots],
+                "any_folder": self._limits.any_folder,
             }
             (folder / "job.json").write_text(json.dumps(job))
             async with contextlib.aclosing(self._worker.run(folder)) as messages:
@@ -305,7 +306,6 @@ class Trainings:
                 await self._mirror.reconcile()
         except Exception as error:  # noqa: BLE001 - the version stands; the mirror tries again by itself
             _log.warning("not mirrored yet", version=version.resource, error=f"{type(error).__name__}: {error}"[:500])
-            self._mirror.wake()
         await self._end(replace(running, version=version.version), TrainingState.SUCCEEDED, "", metrics)
 
     async def _tell(self, training: Training, progress: TrainingProgress) -> None:

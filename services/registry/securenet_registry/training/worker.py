@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,11 +26,10 @@ from securenet_registry.training import dataset, skops_estimator
 from securenet_registry.training.captures import read_capture
 from securenet_registry.training.evaluation import Metric
 from securenet_registry.training.fitting import Trained, fit, raw_score
+from securenet_registry.training.onnx_agreement import TOLERANCE, disagreement
 from securenet_registry.training.onnx_trees import UnsupportedEstimatorError, to_onnx
 from securenet_registry.training.recipe import Estimator, TrainingSpec
-
-#: Largest difference of a raw score between source and serving form.
-TOLERANCE: Final = 1e-5
+from securenet_registry.training.runtime import runtime
 
 #: Rows on which the two forms are compared, beyond the golden ones.
 COMPARED_ROWS: Final = 20_000
@@ -48,8 +45,6 @@ _PHASES: Final = {
     "evaluating": (0.87, 0.9),
     "converting": (0.9, 0.97),
 }
-
-_LIBRARIES: Final = ("scikit-learn", "numpy", "skops", "onnx", "onnxruntime")
 
 
 class Reporter:
@@ -94,7 +89,8 @@ def main(folder: Path) -> int:
     try:
         job = json.loads((folder / "job.json").read_bytes())
         spec = TrainingSpec.of_document(job["spec"])
-        limits = dataset.Limits(job["max_rows"], job["max_bytes"], tuple(Path(root) for root in job["roots"]))
+        roots = tuple(Path(root) for root in job["roots"])
+        limits = dataset.Limits(job["max_rows"], job["max_bytes"], roots, any_folder=job["any_folder"])
         result = train(folder, spec, limits, reporter)
     except dataset.TrainingDataError as error:
         reporter.say("error", message=str(error), expected=True)
@@ -152,11 +148,6 @@ def train(folder: Path, spec: TrainingSpec, limits: dataset.Limits, reporter: Re
     }
 
 
-def runtime() -> dict[str, str]:
-    """Versions of what a model depends on."""
-    return {"python": platform.python_version(), **{name: installed(name) for name in _LIBRARIES}}
-
-
 def _derive(  # noqa: PLR0917 - one step of train
     folder: Path, estimator: Any, trained: Trained, rows: NDArray[np.float32], golden: Golden, reporter: Reporter
 ) -> dict[str, str] | None:
@@ -182,19 +173,7 @@ def _derive(  # noqa: PLR0917 - one step of train
         return None
     (folder / "derived" / "model.onnx").write_bytes(data)
     reporter.step("converting", 1.0, f"serving form agrees within {difference:.2g} on {len(compared):,} rows")
-    return {"file": "derived/model.onnx", "input": "features", "output": "score", "score": kind}
-
-
-def disagreement(data: bytes, x: NDArray[np.float32], expected: NDArray[np.float64]) -> float:
-    """Largest difference between an ONNX form's scores and the expected ones; infinite where one is not finite."""
-    import onnxruntime  # noqa: PLC0415 - 100 ms that a failed training need not wait for
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    scores = np.asarray(session.run(["score"], {"features": x})[0], np.float64)
-    gap = np.abs(scores - expected)
-    return float(gap.max(initial=0.0)) if np.isfinite(gap).all() else float("inf")
+    return {"file": "derived/model.onnx", "input": "features", "output": "score", "kind": kind}
 
 
 def _end_with_parent() -> None:

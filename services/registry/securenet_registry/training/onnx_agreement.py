@@ -1,0 +1,22 @@
+"""Whether a form for serving gives the scores of the source form."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+#: Largest difference of a raw score between source and serving form.
+TOLERANCE: Final = 1e-5
+
+
+def disagreement(data: bytes, x: NDArray[np.float32], expected: NDArray[np.float64]) -> float:
+    """Largest difference between an ONNX form's scores and the expected ones; infinite where one is not finite."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    scores = np.asarray(session.run(["score"], {"features": x})[0], np.float64)
+    gap = np.abs(scores - expected)
+    return float(gap.max(initial=0.0)) if np.isfinite(gap).all() else float("inf")

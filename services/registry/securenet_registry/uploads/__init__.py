@@ -1,0 +1,1 @@
+"""Uploads: received in pieces, checked in a process of their own."""
