@@ -97,8 +97,9 @@ def _desktops(part: Slice) -> Flows:
     n = len(who)
     desks = office.workstations[office.stack[office.workstations] == shapes.WINDOWS]
     peer = np.where(rng.random(n) < 0.5, office.server["files"], rng.choice(desks, n))
-    brief = rng.random(n) < 0.1
-    seconds = np.where(brief, rng.uniform(1, 8, n), rng.lognormal(6.2, 1.1, n))
+    # One in six is a log-in that fails or is given up at the password.
+    brief = rng.random(n) < 0.16
+    seconds = np.where(brief, rng.lognormal(-0.4, 0.7, n), rng.lognormal(6.2, 1.1, n))
     return inside(
         part,
         host=who,
@@ -106,8 +107,8 @@ def _desktops(part: Slice) -> Flows:
         start_us=when,
         port=3389,
         service="rdp,ssl",
-        out=(1800 + seconds * rng.lognormal(5.5, 0.6, n)).astype(np.int64),
-        back=(2600 + np.where(brief, 0, seconds * rng.lognormal(8.3, 0.9, n))).astype(np.int64),
+        out=(rng.normal(1780, 180, n) + np.where(brief, 0, seconds * rng.lognormal(5.5, 0.6, n))).astype(np.int64),
+        back=(rng.normal(2200, 240, n) + np.where(brief, 0, seconds * rng.lognormal(8.3, 0.9, n))).astype(np.int64),
         seconds=seconds,
         turns=(seconds * 2).astype(np.int64) + 6,
     )

@@ -21,7 +21,7 @@ from securenet_flows.simulation.table import Flows
 #: The most flows that a scenario makes at once: what bounds memory.
 PIECE: Final = 20_000
 
-#: How far a piece may reach back behind the end of the one before: answers and follow-ups come a little later.
+#: How far a piece may reach back behind the end of the one before: answers and follow-ups come later.
 SLACK_US: Final = 1_000_000
 
 #: What comes before the first event, such as the lookup of its address, has this much time.
@@ -160,8 +160,8 @@ class Scenario:
 def paced(attack: Attack, count: int, interval_s: float, spread: float = 0.3) -> Iterator[tuple[int, Int64]]:
     """Times of `count` events `interval_s` apart on average, in pieces: (index of the first, times in µs).
 
-    `spread` is the share of each gap that is exponential, the rest being constant. The first comes :data:`LEAD_US` after
-    the start; events at the end of the simulation or after it are left out.
+    `spread` is the share of each gap that is exponential, the rest being constant. The first comes :data:`LEAD_US`
+    after the start; events at the end of the simulation or after it are left out.
     """
     at = attack.start_us + LEAD_US
     for first in range(0, count, PIECE):

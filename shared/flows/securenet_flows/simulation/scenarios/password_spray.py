@@ -20,7 +20,7 @@ def generate(attack: Attack) -> Iterator[Flows]:
     """Rounds of log-ins by a work station."""
     rng, office = attack.rng, attack.office
     servers = office.servers[np.flatnonzero(office.stack[office.servers] == shapes.LINUX)]
-    source = office.address[attack.workstation()]
+    host = attack.workstation()
     tool = str(rng.choice(CLIENTS))
     for number in range(attack.count("rounds")):
         begin = attack.start_us + round(number * attack.number("pause") * 1e6)
@@ -30,9 +30,16 @@ def generate(attack: Attack) -> Iterator[Flows]:
         n = len(victims)
         times = begin + np.cumsum(rng.integers(200_000, 2_500_000, n))
         flows = logins(
-            attack, times=times, src=repeat(source, n), victim=victims, success=np.zeros(n, dtype=np.bool_), tool=tool,
-            rtt=0.0006, tries=np.ones(n, dtype=np.int64),
-        )  # fmt: skip
+            attack,
+            times=times,
+            src=repeat(office.address[host], n),
+            victim=victims,
+            success=np.zeros(n, dtype=np.bool_),
+            tool=tool,
+            rtt=0.0006,
+            stack=int(office.stack[host]),
+            tries=np.ones(n, dtype=np.int64),
+        )
         before = flows["start_us"] < begin + round(attack.number("pause") * 1e6)
         yield flows.where(before)
 

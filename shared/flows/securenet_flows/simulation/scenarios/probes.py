@@ -91,11 +91,12 @@ def probe(
     office, n = attack.office, len(times)
     inside = isinstance(scanner, int)
     src = repeat(office.address[scanner] if isinstance(scanner, int) else scanner, n)
+    stack = int(office.stack[scanner]) if isinstance(scanner, int) else shapes.LINUX
     rtt = attack.rng.lognormal(-7.6 if inside else -3.2, 0.4, n)
     if kind == "connect":
-        return _connect(attack, times=times, ends=(src, dst), port=port, answer=answer, rtt=rtt)
+        return _connect(attack, times=times, ends=(src, dst), port=port, answer=answer, rtt=rtt, stack=stack)
     if kind == "udp":
-        return _datagrams(attack, times=times, ends=(src, dst), port=port, answer=answer, rtt=rtt)
+        return _datagrams(attack, times=times, ends=(src, dst), port=port, answer=answer, rtt=rtt, stack=stack)
     # Raw probes come from one source port; a second one is sent where nothing answers.
     source_port = np.full(n, attack.rng.integers(33_000, 64_000))
     sent = 1 + ((answer == FILTERED) | ((answer == OPEN) & (kind != "syn"))) * attack.rng.binomial(1, 0.9, n)
@@ -138,7 +139,7 @@ def _verdicts(kind: str, answer: Int64) -> tuple[Int64, Column, Int64]:
 
 
 def _connect(
-    attack: Attack, *, times: Int64, ends: tuple[Int8, Int8], port: Int64, answer: Int64, rtt: Column
+    attack: Attack, *, times: Int64, ends: tuple[Int8, Int8], port: Int64, answer: Int64, rtt: Column, stack: int
 ) -> Flows:
     """A full handshake by the scanner's own TCP stack; what is open is closed at once, by reset as a rule."""
     n, none = len(times), np.zeros(len(times), dtype=np.int64)
@@ -160,12 +161,12 @@ def _connect(
         seconds=attack.rng.exponential(0.0005, n),
         rtt=rtt,
         state=state,
-        stack=shapes.LINUX,
+        stack=stack,
     )
 
 
 def _datagrams(
-    attack: Attack, *, times: Int64, ends: tuple[Int8, Int8], port: Int64, answer: Int64, rtt: Column
+    attack: Attack, *, times: Int64, ends: tuple[Int8, Int8], port: Int64, answer: Int64, rtt: Column, stack: int
 ) -> Flows:
     """Empty or protocol-specific datagrams. A closed port answers with ICMP, limited to about one a second."""
     rng, n = attack.rng, len(times)
@@ -183,7 +184,7 @@ def _datagrams(
         seconds=np.where(got, rtt, rng.uniform(0.8, 1.1, n)),
         orig_pkts=np.where(got, 1, 2),
         resp_pkts=got,
-        stack=shapes.LINUX,
+        stack=stack,
     )
     told = np.flatnonzero(answer == CLOSED)
     told = told[np.unique(times[told] // 1_000_000, return_index=True)[1]]

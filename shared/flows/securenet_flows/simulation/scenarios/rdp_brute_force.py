@@ -21,7 +21,8 @@ def generate(attack: Attack) -> Iterator[Flows]:
     """Guesses at the file server."""
     rng, office = attack.rng, attack.office
     inside = attack.text("source") == "inside"
-    source = office.address[attack.workstation()] if inside else public_addresses(rng, 1)[0]
+    host = attack.workstation()
+    source = office.address[host] if inside else public_addresses(rng, 1)[0]
     base = 0.0006 if inside else float(rng.uniform(0.02, 0.2))
     for _, times in paced(attack, attack.count("attempts"), 1.0 / attack.number("rate"), spread=0.7):
         n = len(times)
@@ -39,7 +40,7 @@ def generate(attack: Attack) -> Iterator[Flows]:
             seconds=rng.lognormal(-0.6, 0.5, n) + 6 * rtt,
             rtt=rtt,
             state=rng.choice(ends, n, p=[0.55, 0.3, 0.13, 0.02]),
-            stack=shapes.LINUX,
+            stack=int(office.stack[host]) if inside else shapes.LINUX,
             server_stack=shapes.WINDOWS,
             turns=6,
         )

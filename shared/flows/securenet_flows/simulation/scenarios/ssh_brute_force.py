@@ -35,7 +35,8 @@ def generate(attack: Attack) -> Iterator[Flows]:
     rng, office = attack.rng, attack.office
     inside = attack.text("source") == "inside"
     victim = office.server["jump" if inside else "web"]
-    source = office.address[attack.workstation()] if inside else public_addresses(rng, 1)[0]
+    host = attack.workstation()
+    source = office.address[host] if inside else public_addresses(rng, 1)[0]
     tool = CLIENTS[int(rng.integers(len(CLIENTS)))]
     rtt = 0.0006 if inside else float(rng.uniform(0.02, 0.2))
     count = attack.count("attempts")
@@ -51,6 +52,7 @@ def generate(attack: Attack) -> Iterator[Flows]:
             success=success,
             tool=str(tool),
             rtt=rtt,
+            stack=int(office.stack[host]) if inside else shapes.LINUX,
         )
 
 
@@ -63,6 +65,7 @@ def logins(
     success: Bool,
     tool: str,
     rtt: float,
+    stack: int = shapes.LINUX,
     tries: Int64 | None = None,
 ) -> Flows:
     """One connection a row, with the given tries or some."""
@@ -87,7 +90,7 @@ def logins(
         client=np.full(n, tool, dtype=object),
         server=np.full(n, SERVER, dtype=object),
         host_key=office.host_key[victim],
-        stack=shapes.LINUX,
+        stack=stack,
         state=np.where(success, STATE["SF"], rng.choice(_ENDS, n, p=_SHARES)),
     )
 
