@@ -1,4 +1,4 @@
-"""The `securenet` command line: one file for each group of commands. Nothing heavy is imported before a command runs."""
+"""The `securenet` command line: a file for each group of commands. Nothing heavy is imported before a command runs."""
 
 from __future__ import annotations
 

@@ -19,7 +19,17 @@ COLUMNS: Final = (
     "flow_id", "start_time", "src_ip", "src_port", "dst_ip", "dst_port", "protocol", "threat_level", "score",
     "detectors", "label",
 )  # fmt: skip
-_FINDING_COLUMNS: Final = ("threat_level", "risk", "entity", "detectors", "techniques", "peers", "port", "count", "summary")
+_FINDING_COLUMNS: Final = (
+    "threat_level",
+    "risk",
+    "entity",
+    "detectors",
+    "techniques",
+    "peers",
+    "port",
+    "count",
+    "summary",
+)
 
 #: Rows of a table on the screen: the gravest. Other forms write every row.
 _SHOWN_ROWS: Final = 30
@@ -44,8 +54,11 @@ def register(application: typer.Typer) -> None:
 
 def analyze(
     run: Invocation,
+    *,
     paths: Annotated[list[str], typer.Argument(help="Files, directories, or - for standard input.", metavar="PATH…")],
-    findings: Annotated[Path | None, typer.Option(help="Also write the findings of this run, a JSON line each.")] = None,
+    findings: Annotated[
+        Path | None, typer.Option(help="Also write the findings of this run, a JSON line each.")
+    ] = None,
     fail_on: Annotated[Level | None, typer.Option(help="Exit with 1 where a flow or finding is at or above.")] = None,
     once: Annotated[bool, typer.Option("--once", help="The streaming answer; do not look twice.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first record that cannot be read.")] = False,
@@ -117,7 +130,9 @@ class _Report:
         marked = rows.at_or_above(2).nonzero()[0].tolist()  # type: ignore[arg-type]  # MEDIUM
         if marked:
             kept = [*self.gravest, *rows.records(self._names, marked)]
-            self.gravest = sorted(kept, key=lambda row: (-Level(row["threat_level"]).number, -row["score"]))[:_SHOWN_ROWS]
+            self.gravest = sorted(kept, key=lambda row: (-Level(row["threat_level"]).number, -row["score"]))[
+                :_SHOWN_ROWS
+            ]
 
     def _add(self, capture: str, summary: AnalysisSummary) -> None:
         self.rows += summary.rows
@@ -135,8 +150,12 @@ class _Report:
 
     def summarize(self, run: Invocation, problems: int) -> None:
         """Counts on stderr."""
-        counts = ", ".join(f"{count:,} {level.value}" for level, count in zip(Level, self.levels[1:], strict=True) if count)
-        run.out.say(f"{self.rows:,} flows: {counts or 'none'}; {len(self.findings)} findings; model: {self.model or 'none'}")
+        counts = ", ".join(
+            f"{count:,} {level.value}" for level, count in zip(Level, self.levels[1:], strict=True) if count
+        )
+        run.out.say(
+            f"{self.rows:,} flows: {counts or 'none'}; {len(self.findings)} findings; model: {self.model or 'none'}"
+        )
         if self.levels[0]:
             run.out.say(f"{self.levels[0]:,} flows could not be scored; their records say why")
         for skipped in sorted(self.skipped):
@@ -150,10 +169,17 @@ def show_findings(run: Invocation, findings: list[dict[str, Any]], title: str = 
     if not findings:
         return
     rows = [
-        {**finding, "peers": [*finding["peers"][:_SHOWN_PEERS], *(["…"] if len(finding["peers"]) > _SHOWN_PEERS else [])]}
+        {
+            **finding,
+            "peers": [*finding["peers"][:_SHOWN_PEERS], *(["…"] if len(finding["peers"]) > _SHOWN_PEERS else [])],
+        }
         for finding in findings
     ]
-    columns = ("capture", *_FINDING_COLUMNS) if len({finding.get("capture") for finding in findings}) > 1 else _FINDING_COLUMNS
+    columns = (
+        ("capture", *_FINDING_COLUMNS)
+        if len({finding.get("capture") for finding in findings}) > 1
+        else _FINDING_COLUMNS
+    )
     run.out.records(rows, columns, title)
 
 

@@ -35,9 +35,10 @@ def make_application() -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
-        rich_markup_mode="rich",
+        # Rich help loads Markdown, syntax highlighting and more, which takes longer than most commands.
+        rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
-        epilog="Exit codes: 0 clean · 1 found at or above --fail-on · 2 wrong usage or unreadable input · 3 unreachable.",
+        epilog="Exit: 0 clean · 1 found at or above --fail-on · 2 wrong usage or unreadable input · 3 unreachable.",
     )
     application.callback()(_before_commands)
     for group in _GROUPS:
@@ -55,6 +56,7 @@ def _show_version(wanted: bool) -> None:
 
 def _before_commands(
     context: typer.Context,
+    *,
     server: Annotated[str | None, typer.Option(help="See the commands.", hidden=True)] = None,
     ca: Annotated[Path | None, typer.Option(hidden=True)] = None,
     cert: Annotated[Path | None, typer.Option(hidden=True)] = None,

@@ -95,9 +95,7 @@ class Analyst:
             settings = self._connections(stack)
             for number, capture in enumerate(self._captures):
                 with DetectionClient(settings=settings[min(number, len(settings) - 1)]) as client:
-                    yield capture, CaptureAnalysis(
-                        client, self._batches_of(capture), once=self._once, names=self.names
-                    )
+                    yield capture, CaptureAnalysis(client, self._batches_of(capture), once=self._once, names=self.names)
 
     def _connections(self, stack: ExitStack) -> list[ConnectionSettings]:
         run = self._run

@@ -21,7 +21,8 @@ _SUBJECT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 Folder = Annotated[Path, typer.Option("--dir", help="Folder of the CA and its certificates.")]
 Tenant = Annotated[str, typer.Option(help="Whose data it sees.")]
 Roles = Annotated[
-    list[str] | None, typer.Option("--role", help="reader, analyst, scanner-operator, model-publisher, admin; repeatable.")
+    list[str] | None,
+    typer.Option("--role", help="reader, analyst, scanner-operator, model-publisher, admin; repeatable."),
 ]
 Subject = Annotated[str, typer.Argument(help="Who it is.", metavar="SUBJECT")]
 
@@ -31,14 +32,23 @@ def register(application: typer.Typer) -> None:
     group = typer.Typer(help="A development CA, certificates and tokens. Not for production.", no_args_is_help=True)
     add_command(group, init, "init", examples=("securenet certs init --host 10.0.0.4",), connects=False)
     add_command(group, client, "client", examples=("securenet certs client alice --role analyst",), connects=False)
-    add_command(group, token, "token", examples=("securenet certs token alice --role analyst --tokens tokens.toml",), connects=False)
+    add_command(
+        group,
+        token,
+        "token",
+        examples=("securenet certs token alice --role analyst --tokens tokens.toml",),
+        connects=False,
+    )
     application.add_typer(group, name="certs")
 
 
 def init(
     run: Invocation,
+    *,
     directory: Folder = Path("certs"),
-    host: Annotated[list[str] | None, typer.Option(help="Further name or address of the servers; may be repeated.")] = None,
+    host: Annotated[
+        list[str] | None, typer.Option(help="Further name or address of the servers; may be repeated.")
+    ] = None,
     days: Annotated[int, typer.Option(help="How long certificates are valid.", min=1, max=3650)] = 365,
 ) -> None:
     """Make a CA, a certificate for each service (and localhost), and one for an admin."""
@@ -57,13 +67,18 @@ def init(
     made["admin"] = authority.issue_client(Principal("admin", "default", frozenset({Role.ADMIN})), "admin").certificate
     _show(run, {name: str(path) for name, path in made.items()})
     run.out.say(
-        f"SECURENET_DETECTION_TLS_CERTIFICATE={made['detection']} SECURENET_DETECTION_TLS_KEY={directory / 'detection-key.pem'} "
-        f"SECURENET_DETECTION_TLS_CLIENT_CA={made['ca']} turn TLS on; scanner and registry likewise.\n"
-        f"securenet findings list --ca {made['ca']} --cert {made['admin']} --key {directory / 'admin-key.pem'} then asks."
+        "TLS of detection (scanner and registry likewise):\n"
+        f"  SECURENET_DETECTION_TLS_CERTIFICATE={made['detection']}\n"
+        f"  SECURENET_DETECTION_TLS_KEY={directory / 'detection-key.pem'}\n"
+        f"  SECURENET_DETECTION_TLS_CLIENT_CA={made['ca']}\n"
+        "to ask it:\n"
+        f"  securenet findings list --ca {made['ca']} --cert {made['admin']} --key {directory / 'admin-key.pem'}"
     )
 
 
-def client(run: Invocation, subject: Subject, role: Roles = None, tenant: Tenant = "default", directory: Folder = Path("certs")) -> None:
+def client(
+    run: Invocation, subject: Subject, role: Roles = None, tenant: Tenant = "default", directory: Folder = Path("certs")
+) -> None:
     """Make a client certificate of an existing CA."""
     from securenet_core.certificates import DevelopmentAuthority  # noqa: PLC0415 - start-up must be quick
 
@@ -75,11 +90,14 @@ def client(run: Invocation, subject: Subject, role: Roles = None, tenant: Tenant
 
 def token(
     run: Invocation,
+    *,
     subject: Subject,
     role: Roles = None,
     tenant: Tenant = "default",
     days: Annotated[int, typer.Option(help="How long it is valid.", min=1, max=3650)] = 90,
-    tokens: Annotated[Path | None, typer.Option(help="Tokens file to add the entry to; shown only if not given.")] = None,
+    tokens: Annotated[
+        Path | None, typer.Option(help="Tokens file to add the entry to; shown only if not given.")
+    ] = None,
 ) -> None:
     """Make a bearer token. It is shown once; the file that services read keeps only its digest."""
     principal = _principal(subject, tenant, role)

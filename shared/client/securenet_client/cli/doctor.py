@@ -30,11 +30,16 @@ class Check(NamedTuple):
 
 def register(application: typer.Typer) -> None:
     """Adds the command."""
-    add_command(application, doctor, "doctor", examples=("securenet doctor", "securenet doctor --embedded --output json"))
+    add_command(
+        application, doctor, "doctor", examples=("securenet doctor", "securenet doctor --embedded --output json")
+    )
 
 
 def doctor(run: Invocation) -> int:
-    """Check this installation and the services. Exits with 3 where a service does not answer, 2 where something is wrong."""
+    """Check this installation and the services.
+
+    Exits with 3 where a service does not answer, with 2 where something else is wrong.
+    """
     checks = [*_local(run)]
     with run.net(*_SERVICES) as net:
         for service in _SERVICES:
@@ -60,7 +65,8 @@ def _local(run: Invocation) -> Iterator[Check]:
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     writable = nearest.is_dir() and os.access(nearest, os.W_OK)
     yield Check(
-        "data folder", "ok" if writable else "wrong", f"{folder.absolute()}{'' if folder.exists() else ' (not made yet)'}",
+        "data folder", "ok" if writable else "wrong",
+        f"{folder.absolute()}{'' if folder.exists() else ' (not made yet)'}",
         "" if writable else "make it writable, or name another with --data-dir",
     )  # fmt: skip
 
@@ -86,7 +92,9 @@ def _health(run: Invocation, net: SecureNet, service: str) -> Check:
                 health_pb2.HealthCheckRequest(), timeout=5, metadata=call_metadata(described)
             )
         except grpc.RpcError as error:
-            remedy = f"securenet up, or say where it is: --server {service}=host:port" if not run.embedded else "see its log"
+            remedy = (
+                f"securenet up, or say where it is: --server {service}=host:port" if not run.embedded else "see its log"
+            )
             return Check(f"service {service}", "wrong", f"{described.address}: {from_rpc_error(error).message}", remedy)
     status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     serving = answer.status == health_pb2.HealthCheckResponse.SERVING
@@ -103,7 +111,9 @@ def _of_service(net: SecureNet, service: str) -> Iterator[Check]:
     try:
         yield looks[service](net)
     except SecurenetError as error:
-        yield Check(f"{service} answers", "wrong", error.message, "check --token, or the client certificate and its roles")
+        yield Check(
+            f"{service} answers", "wrong", error.message, "check --token, or the client certificate and its roles"
+        )
 
 
 def _model(net: SecureNet) -> Check:
@@ -119,15 +129,21 @@ def _model(net: SecureNet) -> Check:
 def _knowledge(net: SecureNet) -> Check:
     knowledge = net.scanner.get_knowledge()
     if knowledge is None:
-        return Check("knowledge", "missing", "no advisories: packages cannot be matched", "securenet knowledge import --from DIR")
+        return Check(
+            "knowledge", "missing", "no advisories: packages cannot be matched", "securenet knowledge import --from DIR"
+        )
     date = knowledge.data_time.date().isoformat() if knowledge.data_time else "no date"
-    return Check("knowledge", "ok", f"{len(knowledge.feeds)} feeds of {date}; covered: {', '.join(knowledge.covered_ecosystems)}")
+    return Check(
+        "knowledge", "ok", f"{len(knowledge.feeds)} feeds of {date}; covered: {', '.join(knowledge.covered_ecosystems)}"
+    )
 
 
 def _models(net: SecureNet) -> Check:
-    champions = [f"{model.id} version {found.version}" for model in net.registry.list_models() if (found := model.alias())]
+    champions = [
+        f"{model.id} version {found.version}" for model in net.registry.list_models() if (found := model.alias())
+    ]
     if champions:
         return Check("champions", "ok", ", ".join(champions))
-    return Check("champions", "missing", "no model has been promoted", "securenet train flow-threat --data CAPTURES --promote")
-
-
+    return Check(
+        "champions", "missing", "no model has been promoted", "securenet train flow-threat --data CAPTURES --promote"
+    )

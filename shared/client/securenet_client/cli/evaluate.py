@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from securenet_flows.evaluation import LabelledCapture
     from securenet_flows.host_days import HostDays
 
-_COLUMNS: Final = ("name", "flows", "malicious", "mcc", "f1", "tpr", "fpr", "tpr_at_fpr_1pct", "findings_high_per_host_day")
+_COLUMNS: Final = (
+    "name",
+    "flows",
+    "malicious",
+    "mcc",
+    "f1",
+    "tpr",
+    "fpr",
+    "tpr_at_fpr_1pct",
+    "findings_high_per_host_day",
+)
 _HIGH: Final = 3
 
 
@@ -35,8 +45,11 @@ def register(application: typer.Typer) -> None:
 
 def evaluate(
     run: Invocation,
+    *,
     paths: Annotated[list[str], typer.Argument(help="Labelled flow logs: files or directories.", metavar="PATH…")],
-    plot: Annotated[Path | None, typer.Option(help="Write ROC and precision-recall curves to a PNG, PDF or SVG.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Write ROC and precision-recall curves to a PNG, PDF or SVG.")
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Judge the streaming answer; do not look twice.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first record that cannot be read.")] = False,
     model: Annotated[str, typer.Option(help="With --embedded: the model to serve; by default the last promoted.")] = "",

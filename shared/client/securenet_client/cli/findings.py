@@ -11,7 +11,17 @@ import typer
 from securenet_client.cli.analyze import show_findings
 from securenet_client.cli.invocation import ExitCode, Invocation, Level, OutputFormat, add_command
 
-_COLUMNS: Final = ("finding_id", "status", "threat_level", "risk", "entity", "detectors", "last_seen", "count", "summary")
+_COLUMNS: Final = (
+    "finding_id",
+    "status",
+    "threat_level",
+    "risk",
+    "entity",
+    "detectors",
+    "last_seen",
+    "count",
+    "summary",
+)
 
 
 def register(application: typer.Typer) -> None:
@@ -20,7 +30,9 @@ def register(application: typer.Typer) -> None:
     add_command(group, list_findings, "list", examples=("securenet findings list --level high --since 24h",))
     add_command(group, show, "show", examples=("securenet findings show 0f3a…",))
     add_command(group, watch, "watch", examples=("securenet findings watch --level medium --output jsonl",))
-    add_command(group, update, "update", examples=("securenet findings update 0f3a… --status resolved --verdict true-positive",))
+    add_command(
+        group, update, "update", examples=("securenet findings update 0f3a… --status resolved --verdict true-positive",)
+    )
     application.add_typer(group, name="findings")
 
 
@@ -29,8 +41,11 @@ LevelOption = Annotated[Level | None, typer.Option(help="Only at or above.")]
 
 def list_findings(
     run: Invocation,
+    *,
     level: LevelOption = None,
-    status: Annotated[list[str] | None, typer.Option(help="new, in-progress, suppressed or resolved; may be repeated.")] = None,
+    status: Annotated[
+        list[str] | None, typer.Option(help="new, in-progress, suppressed or resolved; may be repeated.")
+    ] = None,
     detector: Annotated[str, typer.Option(help="Only with its evidence.")] = "",
     entity: Annotated[str, typer.Option(help="Only about this address or network.")] = "",
     since: Annotated[str | None, typer.Option(help="Only seen after: ISO 8601, or 90m, 24h, 7d ago.")] = None,
@@ -62,12 +77,27 @@ def show(run: Invocation, finding: Annotated[str, typer.Argument(help="Its id.",
     with run.net("detection") as net:
         found = net.detection.get_finding(finding)
     if run.out.form != OutputFormat.TABLE:
-        run.out.document({**found.as_dict(), "evidence": plain(found.evidence), "flow_ids": list(found.flow_ids), "comment": found.comment})
+        run.out.document(
+            {
+                **found.as_dict(),
+                "evidence": plain(found.evidence),
+                "flow_ids": list(found.flow_ids),
+                "comment": found.comment,
+            }
+        )
         return
-    record = {**found.as_dict(), "flow_ids": list(found.flow_ids), "comment": found.comment, "updated_by": found.updated_by}
+    record = {
+        **found.as_dict(),
+        "flow_ids": list(found.flow_ids),
+        "comment": found.comment,
+        "updated_by": found.updated_by,
+    }
     run.out.table(list(record.items()), ("field", "value"))
     run.out.table(
-        [(e.detector, e.analytic_type, str(e.level), e.confidence, e.measured, e.threshold, e.summary) for e in found.evidence],
+        [
+            (e.detector, e.analytic_type, str(e.level), e.confidence, e.measured, e.threshold, e.summary)
+            for e in found.evidence
+        ],
         ("detector", "type", "threat_level", "confidence", "measured", "threshold", "summary"),
         "Evidence",
     )
@@ -75,6 +105,7 @@ def show(run: Invocation, finding: Annotated[str, typer.Argument(help="Its id.",
 
 def watch(
     run: Invocation,
+    *,
     level: LevelOption = None,
     existing: Annotated[bool, typer.Option("--existing", help="Begin with what is there.")] = False,
 ) -> None:
@@ -100,9 +131,12 @@ def watch(
 
 def update(
     run: Invocation,
+    *,
     finding: Annotated[str, typer.Argument(help="Its id.", metavar="ID")],
     status: Annotated[str | None, typer.Option(help="new, in-progress, suppressed or resolved.")] = None,
-    verdict: Annotated[str | None, typer.Option(help="true-positive, false-positive or benign; kept as a label.")] = None,
+    verdict: Annotated[
+        str | None, typer.Option(help="true-positive, false-positive or benign; kept as a label.")
+    ] = None,
     comment: Annotated[str | None, typer.Option(help="What to write beside it.")] = None,
     revision: Annotated[int, typer.Option(help="Revision that was seen; 0 does not check.", min=0)] = 0,
 ) -> None:
@@ -112,7 +146,9 @@ def update(
             finding, status=status, analyst_verdict=verdict, comment=comment, expected_revision=revision
         )
     if run.out.form == OutputFormat.TABLE:
-        run.out.records([found.as_dict()], ("finding_id", "status", "analyst_verdict", "threat_level", "entity", "revision"))
+        run.out.records(
+            [found.as_dict()], ("finding_id", "status", "analyst_verdict", "threat_level", "entity", "revision")
+        )
     else:
         run.out.document(found.as_dict())
 

@@ -90,7 +90,10 @@ _CONNECTION: tuple[tuple[str, Any], ...] = (
 )  # fmt: skip
 
 _OUTPUT: tuple[tuple[str, Any], ...] = (
-    ("output", Annotated[OutputFormat | None, typer.Option("--output", "-o", help="Form of what is written to stdout.")]),
+    (
+        "output",
+        Annotated[OutputFormat | None, typer.Option("--output", "-o", help="Form of what is written to stdout.")],
+    ),
     ("quiet", Annotated[bool | None, typer.Option("--quiet", "-q", help="No progress and no summary on stderr.")]),
     ("debug", Annotated[bool | None, typer.Option("--debug", help="Show the traceback of an unexpected error.")]),
 )
@@ -189,7 +192,9 @@ def parse_servers(text: str, services: tuple[str, ...]) -> dict[str, str]:
         name, equals, address = part.partition("=")
         if not equals:
             if len(services) != 1:
-                raise CommandError(f"--server {part}: this command asks {', '.join(services)}; name each, as in {services[0]}={part}")
+                raise CommandError(
+                    f"--server {part}: this command asks {', '.join(services)}; name each, as in {services[0]}={part}"
+                )
             name, address = services[0], part
         if name not in ("detection", "scanner", "registry"):
             raise CommandError(f"--server {part}: {name!r}; expected detection, scanner or registry")
@@ -209,7 +214,7 @@ def add_command(
     connects: bool = True,
     hidden: bool = False,
 ) -> None:
-    """Adds a command: the function's own parameters after the first, which gets the :class:`Invocation`, and the common ones.
+    """Adds a command: the function's own parameters after the first, and the common ones in an :class:`Invocation`.
 
     Args:
         application: where to.
@@ -241,7 +246,7 @@ def add_command(
     run.__name__ = function.__name__
     run.__signature__ = inspect.Signature([context, *own, *shared])  # type: ignore[attr-defined]  # what typer reads
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in (context, *own, *shared)}
-    epilog = "\n\n".join(("Examples:", *(f"  $ {example}" for example in examples))) if examples else None
+    epilog = "\n".join(("\b", "Examples:", *(f"  $ {example}" for example in examples))) if examples else None
     application.command(name, epilog=epilog, hidden=hidden)(run)
 
 

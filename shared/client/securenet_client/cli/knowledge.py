@@ -25,7 +25,10 @@ def register(application: typer.Typer) -> None:
 
 def import_(
     run: Invocation,
-    from_: Annotated[Path, typer.Option("--from", help="Folder of feeds on the scanner's machine: OSV JSON lines or zip.")],
+    *,
+    from_: Annotated[
+        Path, typer.Option("--from", help="Folder of feeds on the scanner's machine: OSV JSON lines or zip.")
+    ],
     validate_only: Annotated[bool, typer.Option("--validate-only", help="Read and check, swap nothing in.")] = False,
 ) -> None:
     """Import feeds from a folder. A feed that is broken leaves everything as it was."""
@@ -55,7 +58,9 @@ def show(run: Invocation) -> None:
         knowledge = net.scanner.get_knowledge()
     if knowledge is None:
         if run.out.form != OutputFormat.TABLE:
-            run.out.document({"version": None, "data_time": None, "feeds": [], "covered_ecosystems": [], "uncovered_ecosystems": []})
+            run.out.document(
+                {"version": None, "data_time": None, "feeds": [], "covered_ecosystems": [], "uncovered_ecosystems": []}
+            )
         raise CommandError("nothing has been imported; securenet knowledge import --from DIR does", 0)
     show_knowledge(run, knowledge)
 

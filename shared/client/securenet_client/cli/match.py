@@ -37,8 +37,13 @@ def register(application: typer.Typer) -> None:
 
 def match(
     run: Invocation,
-    purls: Annotated[list[str] | None, typer.Argument(help="Package URLs, or - for one a line.", metavar="PURL…")] = None,
-    environment: Annotated[bool, typer.Option("--environment", help="The packages of this Python environment.")] = False,
+    *,
+    purls: Annotated[
+        list[str] | None, typer.Argument(help="Package URLs, or - for one a line.", metavar="PURL…")
+    ] = None,
+    environment: Annotated[
+        bool, typer.Option("--environment", help="The packages of this Python environment.")
+    ] = False,
     fail_on: Annotated[Severity | None, typer.Option(help="Exit with 1 where a vulnerability is at or above.")] = None,
 ) -> int:
     """Say what is known of packages. A package that is not covered is said so and is not clean."""
@@ -51,7 +56,9 @@ def match(
         records = list(matched(net.scanner, wanted))
     show_matches(run, records)
     found = fail_on is not None and any(
-        at_or_above(vulnerability["severity"], fail_on) for record in records for vulnerability in record["vulnerabilities"]
+        at_or_above(vulnerability["severity"], fail_on)
+        for record in records
+        for vulnerability in record["vulnerabilities"]
     )
     return ExitCode.FOUND if found else ExitCode.CLEAN
 
@@ -64,7 +71,9 @@ def _given(purls: Sequence[str]) -> Iterator[str]:
         for number, line in enumerate(sys.stdin, start=1):
             text = line.strip()
             if len(text) > _LONGEST:
-                raise CommandError(f"<stdin>:{number}: {len(text)} characters; expected a package URL of at most {_LONGEST}")
+                raise CommandError(
+                    f"<stdin>:{number}: {len(text)} characters; expected a package URL of at most {_LONGEST}"
+                )
             if text and not text.startswith("#"):
                 yield text
 
@@ -112,11 +121,20 @@ def show_matches(run: Invocation, records: Sequence[dict[str, Any]]) -> None:
     rows: list[dict[str, Any]] = []
     for record in records:
         if not record["covered"]:
-            rows.append({"purl": record["purl"], "severity": "unknown", "reason": record["coverage_detail"] or record["coverage"]})
+            rows.append(
+                {
+                    "purl": record["purl"],
+                    "severity": "unknown",
+                    "reason": record["coverage_detail"] or record["coverage"],
+                }
+            )
         rows += [{**v, "purl": record["purl"], "kev": "yes" if v["kev"] else ""} for v in record["vulnerabilities"]]
     if rows or run.out.form == OutputFormat.CSV:
         run.out.records(rows, ("purl", "severity", "id", "aliases", "kev", "epss", "fixed_versions", "reason"))
     covered = sum(record["covered"] for record in records)
     affected = sum(bool(record["vulnerabilities"]) for record in records)
     date = records[0]["knowledge_date"] if records else None
-    run.out.say(f"{len(records)} packages, {covered} covered, {affected} with known vulnerabilities; knowledge of {date or 'no date'}")
+    run.out.say(
+        f"{len(records)} packages, {covered} covered, {affected} with known vulnerabilities; "
+        f"knowledge of {date or 'no date'}"
+    )

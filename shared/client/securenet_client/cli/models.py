@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -11,17 +11,41 @@ from securenet_client.cli.invocation import Invocation, OutputFormat, add_comman
 from securenet_client.cli.train import finish, follow, show_version
 
 _SHOWN_METRICS: Final = ("mcc", "f1", "tpr_at_fpr_1pct", "ece")
-_VERSION_COLUMNS: Final = ("version", "aliases", "state", "format", *_SHOWN_METRICS, "samples", "created_by", "create_time", "digest")
+_VERSION_COLUMNS: Final = (
+    "version",
+    "aliases",
+    "state",
+    "format",
+    *_SHOWN_METRICS,
+    "samples",
+    "created_by",
+    "create_time",
+    "digest",
+)
 
 
 def register(application: typer.Typer) -> None:
     """Adds the group."""
     group = typer.Typer(help="List, promote, roll back, fetch and register models.", no_args_is_help=True)
     add_command(group, list_models, "list", examples=("securenet models list",))
-    add_command(group, show, "show", examples=("securenet models show flow-threat", "securenet models show flow-threat champion"))
-    add_command(group, promote, "promote", examples=("securenet models promote flow-threat 3 --reason 'better on May'",))
-    add_command(group, rollback, "rollback", examples=("securenet models rollback flow-threat --reason 'too many alarms'",))
-    add_command(group, download, "download", examples=("securenet models download flow-threat champion model.onnx --flavor onnx",))
+    add_command(
+        group,
+        show,
+        "show",
+        examples=("securenet models show flow-threat", "securenet models show flow-threat champion"),
+    )
+    add_command(
+        group, promote, "promote", examples=("securenet models promote flow-threat 3 --reason 'better on May'",)
+    )
+    add_command(
+        group, rollback, "rollback", examples=("securenet models rollback flow-threat --reason 'too many alarms'",)
+    )
+    add_command(
+        group,
+        download,
+        "download",
+        examples=("securenet models download flow-threat champion model.onnx --flavor onnx",),
+    )
     add_command(group, register_file, "register", examples=("securenet models register flow-threat model.skops",))
     add_command(group, watch, "watch", examples=("securenet models watch trainings/1f3c",))
     add_command(group, cancel, "cancel", examples=("securenet models cancel trainings/1f3c",))
@@ -37,7 +61,7 @@ VersionArgument = Annotated[str, typer.Argument(help="Number, alias or sha256:di
 def list_models(run: Invocation) -> None:
     """List models with their champions."""
     with run.net("registry") as net:
-        records = [
+        records: list[dict[str, Any]] = [
             {
                 "name": model.id,
                 "versions": model.version_count,
@@ -49,12 +73,19 @@ def list_models(run: Invocation) -> None:
             for model in net.registry.list_models()
         ]
     if run.out.form == OutputFormat.TABLE:
-        for record in records:
-            record["aliases"] = [f"{alias} → {version}" for alias, version in record["aliases"].items()]  # type: ignore[attr-defined]  # a dict
+        records = [
+            {**record, "aliases": [f"{alias} → {version}" for alias, version in record["aliases"].items()]}
+            for record in records
+        ]
     run.out.records(records, ("name", "versions", "latest", "aliases", "update_time", "description"))
 
 
-def show(run: Invocation, name: Name, version: Annotated[str | None, typer.Argument(help="Number, alias or sha256:digest; all if not given.")] = None) -> None:
+def show(
+    run: Invocation,
+    *,
+    name: Name,
+    version: Annotated[str | None, typer.Argument(help="Number, alias or sha256:digest; all if not given.")] = None,
+) -> None:
     """Show a model's versions, or one of them with all that was measured."""
     from securenet_client.messages import plain  # noqa: PLC0415 - start-up must be quick
 
@@ -64,7 +95,10 @@ def show(run: Invocation, name: Name, version: Annotated[str | None, typer.Argum
         else:
             versions = [net.registry.get_model_version(name, version)]
     if run.out.form in (OutputFormat.JSON, OutputFormat.JSONL):
-        records = [{**plain(found), "metrics": found.overall_metrics(), "metrics_by_dataset": plain(found.metrics)} for found in versions]
+        records = [
+            {**plain(found), "metrics": found.overall_metrics(), "metrics_by_dataset": plain(found.metrics)}
+            for found in versions
+        ]
         run.out.records(records, ()) if version is None else run.out.document(records[0])
         return
     run.out.records(
@@ -86,12 +120,15 @@ def show(run: Invocation, name: Name, version: Annotated[str | None, typer.Argum
 
 def promote(
     run: Invocation,
+    *,
     name: Name,
     version: VersionArgument,
     alias: Alias = "champion",
     reason: Reason = "",
     validate_only: Annotated[bool, typer.Option("--validate-only", help="Run every gate and move nothing.")] = False,
-    override_gates: Annotated[bool, typer.Option("--override-gates", help="Although a gate fails; needs admin and a reason.")] = False,
+    override_gates: Annotated[
+        bool, typer.Option("--override-gates", help="Although a gate fails; needs admin and a reason.")
+    ] = False,
 ) -> None:
     """Move an alias to a version, if every gate passes."""
     from securenet_client.messages import plain  # noqa: PLC0415 - start-up must be quick
@@ -102,7 +139,10 @@ def promote(
         )
     if run.out.form == OutputFormat.TABLE:
         run.out.table(
-            [(gate.name, "passed" if gate.passed else "failed", gate.measured, gate.required) for gate in promotion.gates],
+            [
+                (gate.name, "passed" if gate.passed else "failed", gate.measured, gate.required)
+                for gate in promotion.gates
+            ],
             ("gate", "result", "measured", "required"),
             f"{promotion.alias}: {promotion.from_version or 'none'} → {promotion.to_version} ({promotion.state})",
         )
@@ -112,6 +152,7 @@ def promote(
 
 def rollback(
     run: Invocation,
+    *,
     name: Name,
     to_version: Annotated[int, typer.Option(help="Version to point at; the one before if 0.")] = 0,
     alias: Alias = "champion",
@@ -123,13 +164,14 @@ def rollback(
     with run.net("registry") as net:
         promotion = net.registry.rollback_model(name, alias=alias, to_version=to_version, reason=reason)
     if run.out.form == OutputFormat.TABLE:
-        run.out.say(f"{promotion.alias}: version {promotion.from_version} → {promotion.to_version}, generation {promotion.generation}")
+        run.out.say(f"{promotion.alias}: version {promotion.from_version} → {promotion.to_version}")
     else:
         run.out.document(plain(promotion))
 
 
 def download(
     run: Invocation,
+    *,
     name: Name,
     version: VersionArgument,
     path: Annotated[Path, typer.Argument(help="File to write.")],
@@ -148,16 +190,23 @@ def download(
 
 def register_file(
     run: Invocation,
+    *,
     name: Name,
     path: Annotated[Path, typer.Argument(help="Model file: .skops or .onnx.")],
-    format_: Annotated[str | None, typer.Option("--format", help="skops or onnx; by the file's name if not given.")] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="skops or onnx; by the file's name if not given.")
+    ] = None,
     schema_hash: Annotated[str, typer.Option(help="Hash of the feature schema that the model expects.")] = "",
     description: Annotated[str, typer.Option(help="Why.")] = "",
 ) -> None:
     """Upload a model file as a new version; it is checked before it is signed."""
     with run.net("registry") as net:
         version = net.registry.register_model_version(
-            name, path, format=format_ or path.suffix.removeprefix("."), feature_schema_hash=schema_hash, description=description
+            name,
+            path,
+            format=format_ or path.suffix.removeprefix("."),
+            feature_schema_hash=schema_hash,
+            description=description,
         )
     run.out.say(f"{version.name}: {version.state}{': ' + version.state_detail if version.state_detail else ''}")
     show_version(run, version, None)

@@ -44,8 +44,12 @@ def register(application: typer.Typer) -> None:
             "securenet scan 10.0.0.0/24 --ports 22,80,443,8000-8100 --output json --fail-on high",
         ),
     )
-    group = typer.Typer(help="Which networks may be scanned. Without a scope nothing but loopback is.", no_args_is_help=True)
-    add_command(group, add_scope, "add", examples=("securenet scopes add 10.0.0.0/24 --authorized-by 'J. Doe' --reason audit",))
+    group = typer.Typer(
+        help="Which networks may be scanned. Without a scope nothing but loopback is.", no_args_is_help=True
+    )
+    add_command(
+        group, add_scope, "add", examples=("securenet scopes add 10.0.0.0/24 --authorized-by 'J. Doe' --reason audit",)
+    )
     add_command(group, list_scopes, "list", examples=("securenet scopes list",))
     add_command(group, remove_scope, "remove", examples=("securenet scopes remove 7b21…",))
     application.add_typer(group, name="scopes")
@@ -53,6 +57,7 @@ def register(application: typer.Typer) -> None:
 
 def scan(
     run: Invocation,
+    *,
     targets: Annotated[list[str], typer.Argument(help="CIDR, range, address or host name.", metavar="TARGET…")],
     ports: Annotated[str, typer.Option(help="Numbers and ranges, or top-100, top-1000, all.")] = "top-100",
     rate: Annotated[int, typer.Option(help="New connections a second at most; 0 is the service's limit.", min=0)] = 0,
@@ -73,7 +78,11 @@ def scan(
     show_scan(run, done)
     if done.state != "succeeded":
         raise CommandError(f"{done.name} {done.state}: {done.error or 'no reason was given'}")
-    found = any(at_or_above(finding.severity, fail_on) for host in done.hosts for finding in host.findings) if fail_on else False
+    found = (
+        any(at_or_above(finding.severity, fail_on) for host in done.hosts for finding in host.findings)
+        if fail_on
+        else False
+    )
     return ExitCode.FOUND if found else ExitCode.CLEAN
 
 
@@ -81,7 +90,9 @@ def follow_scan(run: Invocation, scanner: ScannerClient, started: Scan) -> Scan:
     """Shows progress until the scan ends; answers it with its hosts. Ctrl-C cancels it."""
     try:
         with run.out.progress() as progress:
-            task = progress.add_task(f"scanning {', '.join(started.spec.targets if started.spec else ())}", total=None, detail="")
+            task = progress.add_task(
+                f"scanning {', '.join(started.spec.targets if started.spec else ())}", total=None, detail=""
+            )
             for event in scanner.watch_scan(started.name):
                 if event.progress is not None:
                     step = event.progress
@@ -108,9 +119,13 @@ def show_scan(run: Invocation, done: Scan) -> None:
     if run.out.form == OutputFormat.TABLE:
         show_scan_findings(run, done.hosts)
         progress = done.progress
-        run.out.say(f"{progress.probes_done if progress else 0:,} probes, {len(ports)} open ports on {len(hosts)} hosts")
+        run.out.say(
+            f"{progress.probes_done if progress else 0:,} probes, {len(ports)} open ports on {len(hosts)} hosts"
+        )
         if not done.knowledge_version:
-            run.out.say("no knowledge base: versions were not matched with vulnerabilities (securenet knowledge import)")
+            run.out.say(
+                "no knowledge base: versions were not matched with vulnerabilities (securenet knowledge import)"
+            )
 
 
 def show_scan_findings(run: Invocation, hosts: tuple[Host, ...]) -> None:
@@ -122,6 +137,7 @@ def show_scan_findings(run: Invocation, hosts: tuple[Host, ...]) -> None:
 
 def add_scope(
     run: Invocation,
+    *,
     cidrs: Annotated[list[str], typer.Argument(help="Networks, such as 10.1.0.0/16.", metavar="CIDR…")],
     authorized_by: Annotated[str, typer.Option(help="Who allowed it.")],
     reason: Annotated[str, typer.Option(help="Why.")],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,7 +18,7 @@ def register(application: typer.Typer) -> None:
         simulate,
         "simulate",
         examples=(
-            "securenet simulate capture/ --duration 2h --scenario horizontal-scan@10m --scenario beacon@30m:interval=60",
+            "securenet simulate capture/ --duration 2h --scenario horizontal-scan@10m --scenario beacon@30m",
             "securenet simulate --list",
         ),
         connects=False,
@@ -27,6 +27,7 @@ def register(application: typer.Typer) -> None:
 
 def simulate(
     run: Invocation,
+    *,
     directory: Annotated[Path | None, typer.Argument(help="Folder for the logs; made if it is not there.")] = None,
     duration: Annotated[str, typer.Option(help="Simulated time, such as 90m, 1h30m or 2d.")] = "1h",
     scenario: Annotated[
@@ -35,7 +36,9 @@ def simulate(
     seed: Annotated[int, typer.Option(help="Equal seeds give equal traffic.")] = 1,
     hosts: Annotated[int, typer.Option(help="Internal hosts.")] = 50,
     rate: Annotated[float, typer.Option(help="Multiplies what people and programs do.")] = 1.0,
-    start: Annotated[str | None, typer.Option(help="Time of the first moment, ISO 8601; a Monday morning by default.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Time of the first moment, ISO 8601; a Monday morning by default.")
+    ] = None,
     ipv6_share: Annotated[float, typer.Option(help="Share of internal hosts that use IPv6 too.")] = 0.3,
     format_: Annotated[str, typer.Option("--format", help="tsv, Zeek's own, or json.")] = "tsv",
     compress: Annotated[bool, typer.Option("--gzip", help="Write .log.gz files.")] = False,
@@ -104,7 +107,7 @@ def _time(text: str) -> datetime:
 def _show_scenarios(run: Invocation) -> None:
     from securenet_flows.simulation import SCENARIOS  # noqa: PLC0415 - start-up must be quick
 
-    records = [
+    records: list[dict[str, Any]] = [
         {
             "name": scenario.name,
             "description": scenario.summary,
@@ -115,5 +118,8 @@ def _show_scenarios(run: Invocation) -> None:
     ]
     if run.out.form == "table":
         for record in records:
-            record["parameters"] = [f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in record["parameters"].items()]
+            record["parameters"] = [
+                f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+                for name, value in record["parameters"].items()
+            ]
     run.out.records(records, ("name", "description", "techniques", "parameters"))

@@ -12,7 +12,6 @@ import typer
 from securenet_client.cli.invocation import CommandError, ExitCode, Invocation, OutputFormat, add_command
 
 if TYPE_CHECKING:
-    from securenet_client.registry.client import RegistryClient
     from securenet_client.registry.records import ModelVersion, Promotion, Training, TrainingProgress
 
 
@@ -31,17 +30,24 @@ def register(application: typer.Typer) -> None:
 
 def train(
     run: Invocation,
+    *,
     name: Annotated[str, typer.Argument(help="Model; made if it is not there.", metavar="NAME")],
     data: Annotated[list[str], typer.Option(help="Labelled flow logs on the registry's machine; each is one capture.")],
-    promote: Annotated[bool, typer.Option("--promote", help="Make the new version champion, if every gate passes.")] = False,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Make the new version champion, if every gate passes.")
+    ] = False,
     estimator: Annotated[
         str | None, typer.Option(help="hist-gradient-boosting (default), random-forest or isolation-forest.")
     ] = None,
-    param: Annotated[list[str] | None, typer.Option(help="Parameter of the estimator, name=value; may be repeated.")] = None,
+    param: Annotated[
+        list[str] | None, typer.Option(help="Parameter of the estimator, name=value; may be repeated.")
+    ] = None,
     split: Annotated[str | None, typer.Option(help="Hold out by capture or by time.")] = None,
     held_out: Annotated[float, typer.Option(help="Part set apart for evaluation, 0.05–0.5; 0 is a quarter.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    tag: Annotated[list[str] | None, typer.Option(help="Free label of the version, name=value; may be repeated.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Free label of the version, name=value; may be repeated.")
+    ] = None,
     description: Annotated[str, typer.Option(help="Why.")] = "",
 ) -> None:
     """Train, evaluate and register a model version from labelled flow logs.
@@ -66,7 +72,9 @@ def train(
         version = finish(run, follow(run, steps, name))
         promotion = None
         if promote:
-            promotion = net.registry.promote_model_version(version.model, version.version, reason="securenet train --promote")
+            promotion = net.registry.promote_model_version(
+                version.model, version.version, reason="securenet train --promote"
+            )
     show_version(run, version, promotion)
 
 
@@ -98,8 +106,8 @@ def follow(run: Invocation, steps: Iterator[TrainingProgress], what: str) -> Tra
         except KeyboardInterrupt:
             name = training.name if training else "the training"
             raise CommandError(
-                f"interrupted; {name} goes on\n"
-                f"  securenet models watch {name}\n  securenet models cancel {name}", ExitCode.INTERRUPTED
+                f"interrupted; {name} goes on\n  securenet models watch {name}\n  securenet models cancel {name}",
+                ExitCode.INTERRUPTED,
             ) from None
     return training
 
@@ -124,7 +132,9 @@ def show_version(run: Invocation, version: ModelVersion, promotion: Promotion | 
     if run.out.form == OutputFormat.TABLE:
         run.out.table(sorted(metrics.items()), ("metric", "value"), f"{version.name} ({version.sample_count:,} rows)")
     if promotion is not None:
-        run.out.say(f"{promotion.alias}: version {promotion.from_version or 'none'} → {promotion.to_version} ({promotion.state})")
+        run.out.say(
+            f"{promotion.alias}: {promotion.from_version or 'no version'} → {promotion.to_version} ({promotion.state})"
+        )
     if run.out.form != OutputFormat.TABLE:
         run.out.line({
             "model": version.model, "version": version.version, "metrics": metrics, "digest": version.digest,

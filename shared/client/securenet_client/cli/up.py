@@ -13,12 +13,11 @@ from securenet_client.cli.invocation import CommandError, ExitCode, Invocation, 
 if TYPE_CHECKING:
     from securenet_client.embedded import EmbeddedSuite
 
-DEFAULTDEFAULT_PORTS: Final = {"detection": 50051, "scanner": 50052, "registry": 50053}
+DEFAULT_PORTS: Final = {"detection": 50051, "scanner": 50052, "registry": 50053}
 _METHODS: Final = {
     "detection": (
         "securenet.detection.v1.DetectionService/Analyze",
-        '{"flow": {"start_time": "2025-03-03T08:00:00Z", "src_ip": "10.0.0.5", "dst_ip": "192.0.2.7", '
-        '"dst_port": 443, "protocol": "TRANSPORT_PROTOCOL_TCP"}}',
+        '{"flow": {"start_time": "2025-03-03T08:00:00Z", "src_ip": "10.0.0.5", "dst_ip": "192.0.2.7", "protocol": 6}}',
     ),
     "scanner": ("securenet.scanner.v1.ScannerService/StartScan", '{"spec": {"targets": ["127.0.0.1"]}}'),
     "registry": ("securenet.registry.v1.ModelRegistryService/ListModels", ""),
@@ -39,6 +38,7 @@ def register(application: typer.Typer) -> None:
 
 def up(
     run: Invocation,
+    *,
     only: Annotated[list[str] | None, typer.Option(help="Start only this service; may be repeated.")] = None,
     data_dir: Annotated[Path, typer.Option(help="Folder of everything that the services keep.")] = Path("data"),
     port_base: Annotated[
