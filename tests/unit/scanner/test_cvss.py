@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from securenet_scanner import cvss
 from securenet_scanner.cvss import Severity
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
+
 from securenet_scanner.advisories import feeds
 from securenet_scanner.advisories.feeds import FeedError, FeedKind, Limits
 

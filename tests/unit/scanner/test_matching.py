@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import pytest
+
 from securenet_scanner.advisories.knowledge import AdvisoryFacts, Exploitation, Knowledge, PackageAdvisory
 from securenet_scanner.advisories.matching import Coverage, PurlsError, match_packages
 from securenet_scanner.advisories.osv import Affected, Event, Rule

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from securenet_scanner.advisories.osv import Affected, Event, Rule
 from securenet_scanner.versions import pep440
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from securenet_scanner.advisories import records
 from securenet_scanner.cvss import Severity
 
@@ -14,7 +15,11 @@ pytestmark = pytest.mark.unit
 def osv(**changes: Any) -> dict[str, Any]:
     package = {"ecosystem": "PyPI", "name": "Some.Package_X"}
     ranges = [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "2"}]}]
-    return {"id": "PYSEC-1", "modified": "2024-01-01T00:00:00Z", "affected": [{"package": package, "ranges": ranges}]} | changes
+    return {
+        "id": "PYSEC-1",
+        "modified": "2024-01-01T00:00:00Z",
+        "affected": [{"package": package, "ranges": ranges}],
+    } | changes
 
 
 def test_the_name_is_normalised_as_pypi_does() -> None:
@@ -63,11 +68,14 @@ def test_details_stand_in_for_a_summary() -> None:
         (osv(id="x" * 300), "id: 300 characters; at most 256"),
         (osv(affected={}), "affected: expected an array, not an object"),
         (osv(affected=[3]), r"affected\[0\]: expected an object, not a number"),
-        (osv(affected=[{"package": {"ecosystem": "PyPI"}}]), r"affected\[0\]\.package\.name: expected a string, not null"),
+        (osv(affected=[{"package": {"ecosystem": "PyPI"}}]), r"affected\[0\]\.package\.name: expected a string"),
         (osv(aliases=["a", None]), r"aliases\[1\]: expected a string, not null"),
-        (osv(affected=[{"package": {"ecosystem": "PyPI", "name": "x"}, "ranges": [{"events": [{"fixed": 2}]}]}]), r"ranges\[0\]\.events\[0\]\.fixed"),
+        (
+            osv(affected=[{"package": {"ecosystem": "PyPI", "name": "x"}, "ranges": [{"events": [{"fixed": 2}]}]}]),
+            r"affected\[0\]\.ranges\[0\]\.events\[0\]\.fixed: expected a string, not a number",
+        ),
     ],
-)  # fmt: skip
+)
 def test_complaints_say_where(record: object, complaint: str) -> None:
     with pytest.raises(records.BadRecordError, match=complaint):
         records.advisory(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from securenet_scanner import versions
 
 pytestmark = pytest.mark.unit
@@ -54,5 +55,5 @@ def test_the_release_of_an_ecosystem_does_not_matter() -> None:
 
 
 def test_an_unknown_ecosystem_is_said_to_be_unknown() -> None:
-    with pytest.raises(versions.UnsupportedEcosystemError, match="'Debian'.*PyPI"):
+    with pytest.raises(versions.UnsupportedEcosystemError, match=r"'Debian'.*PyPI"):
         versions.compare("Debian", "1", "2")

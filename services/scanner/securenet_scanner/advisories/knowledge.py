@@ -72,6 +72,10 @@ class Exploitation:
     """Probability of exploitation within 30 days, 0 to 1."""
 
 
+class KnowledgeFileError(Exception):
+    """The knowledge cannot be used: broken, or written by other rules. Importing the feeds again mends it."""
+
+
 class AdvisorySource(Protocol):
     """One version of the knowledge base."""
 

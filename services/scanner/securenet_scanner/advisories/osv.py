@@ -97,11 +97,15 @@ _RANK = {"fixed": 0, "introduced": 1, "last_affected": 2}
 """At one version a fix comes before an introduction: what is fixed and brought back in the same release is affected."""
 
 
+def _key(event: Event, ordering: Ordering) -> VersionKey:
+    return _BEFORE_ALL if event.kind == "introduced" and event.version == "0" else ordering(event.version)
+
+
 class _Range:
     __slots__ = ("_events", "_limits", "fixed", "text")
 
     def __init__(self, events: Sequence[Event], ordering: Ordering) -> None:
-        keyed = [(_BEFORE_ALL if event.version == "0" else ordering(event.version), event) for event in events]
+        keyed = [(_key(event, ordering), event) for event in events]
         self._limits = [key for key, event in keyed if event.kind == "limit" and event.version != "*"]
         if any(event.kind == "limit" and event.version == "*" for event in events):
             self._limits = []

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from securenet_core.exceptions import (
     FailedPreconditionError,
     FieldViolation,
     InvalidArgumentError,
 )
-from securenet_scanner.advisories.knowledge import Knowledge, KnowledgeBase
+from securenet_scanner.advisories.knowledge import AdvisorySource, Knowledge, KnowledgeBase, KnowledgeFileError
 from securenet_scanner.advisories.matching import PackageMatch, PurlsError, match_packages
 
 
@@ -38,8 +39,16 @@ class Packages:
         """End what runs."""
         await asyncio.to_thread(self._threads.shutdown)
 
+    @contextmanager
+    def _reading(self) -> Iterator[AdvisorySource | None]:
+        try:
+            with self._base.reading() as source:
+                yield source
+        except KnowledgeFileError as error:
+            raise FailedPreconditionError(str(error), reason="KNOWLEDGE_UNUSABLE") from error
+
     def _match(self, purls: Sequence[str]) -> tuple[list[PackageMatch], Knowledge]:
-        with self._base.reading() as source:
+        with self._reading() as source:
             if source is None:
                 raise FailedPreconditionError(
                     "no knowledge has been imported; UpdateKnowledge imports it (securenet knowledge import)",
@@ -52,5 +61,5 @@ class Packages:
                 raise InvalidArgumentError(str(error), reason="PURL_INVALID", fields=fields) from error
 
     def _knowledge(self) -> Knowledge | None:
-        with self._base.reading() as source:
+        with self._reading() as source:
             return None if source is None else source.knowledge

@@ -262,10 +262,12 @@ class _Build:
         if not rows:
             raise FeedError(f"{feed.name}: vulnerabilities: no entry with a cveID")
         # Several editions may lie together: the newest one alone says what is exploited.
-        if released >= self._newest_kev:
-            self._newest_kev = released
-            self._connection.execute("DELETE FROM kev")
-            self._connection.executemany("INSERT OR REPLACE INTO kev VALUES (?, ?, ?)", rows)
+        if released < self._newest_kev:
+            return "kev", 0, _time(released)
+        self._newest_kev = released
+        self._connection.execute("DELETE FROM kev")
+        self._connection.execute("UPDATE feed SET records = 0 WHERE name = 'kev'")
+        self._connection.executemany("INSERT OR REPLACE INTO kev VALUES (?, ?, ?)", rows)
         return "kev", len(rows), _time(released)
 
     def _read_epss(self, feed: FeedFile, offset: int) -> tuple[str, int, datetime | None]:

@@ -12,7 +12,14 @@ from datetime import datetime
 from pathlib import Path
 
 from securenet_scanner import versions
-from securenet_scanner.advisories.knowledge import AdvisoryFacts, Exploitation, Feed, Knowledge, PackageAdvisory
+from securenet_scanner.advisories.knowledge import (
+    AdvisoryFacts,
+    Exploitation,
+    Feed,
+    Knowledge,
+    KnowledgeFileError,
+    PackageAdvisory,
+)
 from securenet_scanner.advisories.osv import Affected, Event, Rule
 from securenet_scanner.advisories.sqlite_builder import SCHEMA_VERSION
 from securenet_scanner.cvss import Severity
@@ -25,10 +32,6 @@ SELECT f.rule, a.id, a.aliases, a.summary, a.severity, a.score, a.vector, a.publ
 FROM affected AS f JOIN advisory AS a ON a.key = f.advisory
 WHERE f.ecosystem = ? AND f.name = ? ORDER BY a.key
 """
-
-
-class KnowledgeFileError(RuntimeError):
-    """The knowledge file cannot be used: broken, or written by other rules."""
 
 
 class SqliteAdvisorySource:

@@ -36,7 +36,9 @@ class Span:
     host_name: str = ""
     """The name that it was resolved from, where it was one."""
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """How many addresses; more than `len` may answer where somebody names all of IPv6."""
         return int(self.last) - int(self.first) + 1
 
     def __str__(self) -> str:
@@ -115,7 +117,7 @@ async def resolve(targets: Sequence[str], resolver: Resolver, max_addresses: int
         except TargetError as error:
             raise TargetError(f"targets[{place}]: {error}") from None
         spans.update(dict.fromkeys(found))
-        total = sum(len(span) for span in spans)
+        total = sum(span.size for span in spans)
         if total > max_addresses:
             raise TargetError(f"targets[{place}]: {total} addresses so far; at most {max_addresses} a scan")
     return tuple(spans)
@@ -145,7 +147,7 @@ class AddressList:
 
     def __init__(self, spans: Sequence[Span]) -> None:
         self._spans = tuple(spans)
-        self._ends = list(accumulate(len(span) for span in self._spans))
+        self._ends = list(accumulate(span.size for span in self._spans))
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -153,7 +155,7 @@ class AddressList:
     def __getitem__(self, index: int) -> Address:
         place = bisect_right(self._ends, index)
         span = self._spans[place]
-        return span.first + (index - (self._ends[place] - len(span)))
+        return span.first + (index - (self._ends[place] - span.size))
 
 
 def _address(text: str) -> Address | None:

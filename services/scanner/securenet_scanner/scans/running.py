@@ -238,7 +238,7 @@ class _Execution:
                     await self._save(mark)
                     checkpoint, saved = mark, now
                     _tell(job)
-                if stopping or (over and not self._asking and not self._answers):
+                if stopping or (over and not (self._asking or self._answers or self._ports or self._findings)):
                     break
                 if now - checked >= _AUTHORITY_EVERY:
                     problem, checked = await authority(scan), now

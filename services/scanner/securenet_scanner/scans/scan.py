@@ -53,7 +53,7 @@ class Plan:
     @property
     def probes(self) -> int:
         """How many probes it takes."""
-        return sum(len(span) for span in self.spans) * len(self.ports)
+        return sum(span.size for span in self.spans) * len(self.ports)
 
 
 @dataclass(frozen=True, slots=True)

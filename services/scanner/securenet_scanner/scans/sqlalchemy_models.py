@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -55,7 +55,7 @@ class PortRow(Base):
     port: Mapped[int] = mapped_column(primary_key=True)
     tenant: Mapped[str] = mapped_column(String(63))
     state: Mapped[str] = mapped_column(String(16))
-    round_trip: Mapped[float]
+    round_trip: Mapped[float] = mapped_column(Float)
     identified: Mapped[bool]
     service: Mapped[str] = mapped_column(Text)
     product: Mapped[str] = mapped_column(Text)
