@@ -51,32 +51,29 @@ def _buffers(texts: Array) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArra
 def _parse_ipv4(
     data: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Dotted quads without leading zeros, one character position of all rows at a time."""
-    rows = len(starts)
-    octets = np.zeros((rows, 4), dtype=np.uint8)
-    valid = (lengths >= len("0.0.0.0")) & (lengths <= _LONGEST_IPV4)  # noqa: S104  # a text length, nothing is bound
-    octet = np.zeros(rows, dtype=np.int32)
-    digits = np.zeros(rows, dtype=np.int8)
-    dots = np.zeros(rows, dtype=np.int8)
-    every = np.arange(rows)
-    for position in range(_LONGEST_IPV4 + 1):
-        inside = position < lengths
-        character = np.where(inside, data[np.minimum(starts + position, len(data) - 1)], _DOT).astype(np.int32)
-        # Past the end every position counts as a dot; only the first of them closes an octet.
-        closes = (character == _DOT) & (inside | (position == lengths))
-        digit = character - _ZERO
-        is_digit = (digit >= 0) & (digit <= 9)
-        valid &= is_digit | (character == _DOT)
-        valid &= ~closes | ((digits > 0) & (dots < 4))
-        place = np.minimum(dots, 3)
-        octets[every, place] = np.where(closes, octet, octets[every, place]).astype(np.uint8)
-        valid &= ~(is_digit & (digits > 0) & (octet == 0))
-        octet = np.where(is_digit, octet * 10 + digit, 0)
-        digits = np.where(is_digit, digits + 1, 0).astype(np.int8)
-        dots = (dots + closes).astype(np.int8)
-        valid &= octet <= 0xFF
-        octet = np.minimum(octet, 0xFFF)
-    valid &= dots == 4
+    """Dotted quads without leading zeros: finds the dots of all rows at once, then reads four octets of each."""
+    octets = np.zeros((len(starts), 4), dtype=np.uint8)
+    valid = np.zeros(len(starts), dtype=np.bool_)
+    ends = starts + lengths
+    dots = np.flatnonzero(data == _DOT)
+    first = np.searchsorted(dots, starts)
+    rows = np.flatnonzero((np.searchsorted(dots, ends) - first == 3) & (lengths <= _LONGEST_IPV4))
+    if not len(rows):
+        return octets, valid
+    first = first[rows]
+    edges = np.stack([starts[rows] - 1, dots[first], dots[first + 1], dots[first + 2], ends[rows]], axis=1)
+    begin, last = edges[:, :-1] + 1, edges[:, 1:] - 1
+    digits = last - begin + 1
+    value = np.zeros(begin.shape, dtype=np.int32)
+    sound = (digits >= 1) & (digits <= 3)
+    for place, weight in enumerate((1, 10, 100)):
+        used = digits > place
+        digit = data[np.maximum(last - place, 0)].astype(np.int32) - _ZERO
+        sound &= ~used | ((digit >= 0) & (digit <= 9))
+        value += np.where(used, digit * weight, 0)
+    sound &= (value <= 0xFF) & ((digits == 1) | (data[np.minimum(begin, len(data) - 1)] != _ZERO))
+    valid[rows] = sound.all(axis=1)
+    octets[rows] = value.astype(np.uint8)
     return octets, valid
 
 

@@ -86,6 +86,13 @@ def _mask(array: Array) -> Bool:
     return cast("Bool", array.is_valid().to_numpy(zero_copy_only=False))
 
 
+def _filled(array: Array, dtype: type[np.generic]) -> NDArray[Any]:
+    """The numbers of an array, 0 where it has none."""
+    if array.null_count:
+        array = array.fill_null(0)
+    return cast("NDArray[Any]", array.to_numpy(zero_copy_only=False).astype(dtype, copy=False))
+
+
 def _plain(array: Array) -> Array:
     """Dictionary-encoded text as plain bytes, other types as they are."""
     array = decoded(array)
@@ -104,7 +111,7 @@ def _nanoseconds(array: Array, largest: int, expected: str, *, times: bool) -> C
     if pa.types.is_decimal(array.type):
         values, wrong = _decimal_nanoseconds(array)
     elif pa.types.is_timestamp(array.type) or pa.types.is_int64(array.type):
-        values = array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+        values = _filled(array.cast(pa.int64()), np.int64)
     elif pa.types.is_floating(array.type):
         values, wrong = _float_nanoseconds(array, present, times=times)
     else:
@@ -136,7 +143,7 @@ def _decimal_nanoseconds(array: Array) -> tuple[Int64, Bool]:
 
 def _float_nanoseconds(array: Array, present: Bool, *, times: bool) -> tuple[Int64, Bool]:
     """Floats of seconds. A float of today's epoch is good to a quarter of a microsecond: times round to whole ones."""
-    seconds = array.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64)
+    seconds = _filled(array, np.float64)
     wrong = ~np.isfinite(seconds) | (np.abs(seconds) > _LATEST_NS / 1e9)
     seconds = np.where(wrong | ~present, 0.0, seconds)
     if times:
@@ -193,9 +200,9 @@ def _integers(array: Array, largest: int) -> Converted:
         with contextlib.suppress(pa.ArrowInvalid):
             array = compute.cast(compute.cast(array, pa.string()), pa.int64())
     if pa.types.is_integer(array.type):
-        values = array.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
+        values = _filled(array, np.int64)
     elif pa.types.is_floating(array.type):
-        floats = array.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64)
+        floats = _filled(array, np.float64)
         wrong = ~(np.abs(floats) < 2.0**63) | (floats != np.rint(np.where(np.isfinite(floats), floats, 0.5)))
         values = np.where(wrong, 0, floats).astype(np.int64)
     else:
@@ -221,15 +228,13 @@ def _integer_of(text: str) -> int | None:
 def _distinct(array: Array) -> tuple[Array, NDArray[np.int64], Bool]:
     """The distinct values as bytes, the index of each row into them (0 where null), which rows are not null."""
     if not pa.types.is_dictionary(array.type):
-        array = array.dictionary_encode()
+        array = (array if is_text(array) else compute.cast(array, pa.string())).dictionary_encode()
     present = _mask(array.indices)
-    codes = array.indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    codes = _filled(array.indices, np.int64)
     return compute.cast(array.dictionary, pa.binary()), codes, present
 
 
 def _addresses(array: Array) -> Converted:
-    if not (pa.types.is_dictionary(array.type) or is_text(array)):
-        array = compute.cast(array, pa.string())
     values, codes, present = _distinct(array)
     if len(values) == 0:
         return Converted(np.zeros((len(array), 16), np.uint8), present, present, "an IP address")
@@ -242,14 +247,14 @@ def _protocols(array: Array) -> Converted:
     if pa.types.is_integer(array.type):
         numbers = _integers(array, 255)
         return Converted(numbers.values.astype(np.uint8), numbers.present, numbers.wrong, "a protocol number up to 255")
-    values, codes, present = _distinct(_plain(array))
+    values, codes, present = _distinct(array)
     table = np.fromiter((protocol_number(decode_text(v)) for v in values.to_pylist()), np.uint8, len(values))
     numbers_of = np.append(table, np.uint8(0))
     return Converted(np.where(present, numbers_of[codes], 0).astype(np.uint8), present, ~present, "a protocol")
 
 
 def _looked_up(array: Array, table: Mapping[bytes, int], dtype: np.dtype[Any], expected: str) -> Converted:
-    values, codes, present = _distinct(_plain(array))
+    values, codes, present = _distinct(array)
     known = values.to_pylist()
     numbers = np.append(np.fromiter((table.get(value, 0) for value in known), dtype, len(known)), dtype.type(0))
     right = np.append(np.fromiter((value in table for value in known), np.bool_, len(known)), np.False_)
@@ -273,7 +278,7 @@ def _states(array: Array) -> Converted:
     if not pa.types.is_integer(array.type):
         return _looked_up(array, _STATES, np.dtype(np.uint8), "one of Zeek's connection states")
     present = _mask(array)
-    values = array.fill_null(0).to_numpy(zero_copy_only=False)
+    values = _filled(array, np.uint8)
     return Converted(values, present, np.zeros(len(array), np.bool_), "the number of a state")
 
 
@@ -282,7 +287,7 @@ def _flags(array: Array) -> Converted:
         present = _mask(array)
         values = array.fill_null(False).to_numpy(zero_copy_only=False).astype(np.bool_)
         return Converted(values, present, np.zeros(len(array), np.bool_), "T or F")
-    values, codes, present = _distinct(_plain(array))
+    values, codes, present = _distinct(array)
     known = [value.lower() for value in values.to_pylist()]
     table = np.append(np.fromiter((_FLAGS.get(value, False) for value in known), np.bool_, len(known)), np.False_)
     right = np.append(np.fromiter((value in _FLAGS for value in known), np.bool_, len(known)), np.False_)

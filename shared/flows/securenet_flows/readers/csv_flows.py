@@ -12,7 +12,7 @@ from securenet_flows.exceptions import UnreadableFileError
 from securenet_flows.readers.columns import Assembled
 from securenet_flows.readers.delimited import Layout, Table, parse_lines, positions, split_line
 from securenet_flows.readers.problems import tell
-from securenet_flows.readers.sources import Source
+from securenet_flows.readers.sources import Source, count_lines
 from securenet_flows.readers.texts import decode_text
 from securenet_flows.report import FileLog
 
@@ -72,7 +72,7 @@ def read_flow_table(
         for part, first_line in parts:
             if plan is None:
                 break
-            table = parse_lines(part, first_line, plan.layout)
+            table = parse_lines(part, first_line, plan.layout, count_lines(part))
             assembled = assemble(table, plan.names)
             bad += table.bad + assembled.bad_records
             bad_labels += assembled.bad_labels

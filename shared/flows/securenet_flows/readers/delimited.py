@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, cast
 
 import numpy as np
 import pyarrow as pa
@@ -49,23 +49,26 @@ class Table:
     bad: list[tuple[int, str]] = field(default_factory=list)
 
 
-def parse_lines(data: bytes, first_line: int, layout: Layout) -> Table:
+def parse_lines(data: bytes, first_line: int, layout: Layout, lines: int) -> Table:
     """Parses whole lines.
 
     Args:
         data: the lines; only the last may lack its line feed.
         first_line: number of the first.
         layout: how they are made.
+        lines: how many there are.
     """
-    table = _parse_with_arrow(data, first_line, layout)
+    table = _parse_with_arrow(data, first_line, layout, lines)
     return table if table is not None else _parse_line_by_line(data, first_line, layout)
 
 
-def _parse_with_arrow(data: bytes, first_line: int, layout: Layout) -> Table | None:
+def _parse_with_arrow(data: bytes, first_line: int, layout: Layout, lines: int) -> Table | None:
     """None where a line is not sound, or where Arrow might see the lines otherwise than we do."""
     if len(layout.separator) != 1 or layout.width > _ARROW_COLUMN_LIMIT or layout.width < 2:
         return None
-    if (layout.quoted and _QUOTE in data) or data.count(b"\r") != data.count(b"\r\n"):
+    if layout.quoted and _QUOTE in data:
+        return None
+    if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
         return None
     if not data.endswith(b"\n"):
         data += b"\n"
@@ -74,7 +77,7 @@ def _parse_with_arrow(data: bytes, first_line: int, layout: Layout) -> Table | N
     types = {str(position): arrow_type(column) for column, position in layout.wanted.items()}
     try:
         table = arrow_csv.read_csv(
-            io.BytesIO(data),
+            cast("Any", pa.BufferReader(data)),
             read_options=arrow_csv.ReadOptions(use_threads=False, column_names=names, block_size=len(data) + 1),
             parse_options=arrow_csv.ParseOptions(
                 delimiter=layout.separator.decode(_TEXT_ENCODING),
@@ -92,7 +95,7 @@ def _parse_with_arrow(data: bytes, first_line: int, layout: Layout) -> Table | N
         )
     except (pa.ArrowInvalid, UnicodeError):
         return None
-    if table.num_rows != data.count(b"\n"):
+    if table.num_rows != lines:
         return None
     arrays = {name: table.column(name).combine_chunks() for name in table.column_names}
     columns = {column: _single(arrays[str(position)]) for column, position in layout.wanted.items()}

@@ -33,17 +33,19 @@ class Block:
     Attributes:
         data: the lines with their line feeds; only the last line of a file may lack it.
         first_line: number of the first line, from 1.
+        lines: how many.
         overlong: after these lines one was dropped because it was too long.
     """
 
     data: bytes
     first_line: int
+    lines: int
     overlong: bool = False
 
-    @property
-    def lines(self) -> int:
-        """How many lines the data has."""
-        return self.data.count(b"\n") + (not self.data.endswith(b"\n") and len(self.data) > 0)
+
+def count_lines(data: bytes) -> int:
+    """How many lines some data has; the last may lack its line feed."""
+    return data.count(b"\n") + (not data.endswith(b"\n") and len(data) > 0)
 
 
 class Source:
@@ -242,7 +244,7 @@ class _Cutter:
                 first = False
             yield from self._cut()
         if self._dropping:
-            yield Block(b"", self._line, overlong=True)
+            yield Block(b"", self._line, 0, overlong=True)
         elif self._pending and failure is None:
             yield from self._whole(self._pending)
         if failure is not None:
@@ -258,7 +260,7 @@ class _Cutter:
             start = int(ends[0])
             ends = ends[1:]
             self._dropping = False
-            yield Block(b"", self._line, overlong=True)
+            yield Block(b"", self._line, 0, overlong=True)
             self._line += 1
         taken = 0
         while len(ends) - taken >= self._rows or (
@@ -286,10 +288,10 @@ class _Cutter:
         lengths = np.diff(ends, prepend=0)
         start = row = 0
         for long in np.flatnonzero(lengths > LONGEST_LINE_BYTES).tolist():
-            yield Block(data[start : int(ends[long]) - int(lengths[long])], self._line, overlong=True)
+            yield Block(data[start : int(ends[long]) - int(lengths[long])], self._line, long - row, overlong=True)
             self._line += long - row + 1
             row = long + 1
             start = int(ends[long])
         if start < len(data):
-            yield Block(data[start:], self._line)
+            yield Block(data[start:] if start else data, self._line, len(ends) - row)
             self._line += len(ends) - row

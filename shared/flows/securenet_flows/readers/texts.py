@@ -21,7 +21,8 @@ def encode_text(array: Array, unescape: Callable[[bytes], bytes] | None = None) 
         if not is_text(array):
             array = compute.cast(array, pa.string())
         array = array.dictionary_encode()
-    codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
+    indices = array.indices.fill_null(-1) if array.indices.null_count else array.indices
+    codes = indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
     values = compute.cast(array.dictionary, pa.binary())
     empty = compute.index(values, b"").as_py()
     if empty >= 0:

@@ -16,14 +16,13 @@ from securenet_flows.readers.arrow import compute, decoded
 from securenet_flows.readers.delimited import Layout, Table, parse_lines, positions
 from securenet_flows.readers.interface import Detected
 from securenet_flows.readers.problems import tell
-from securenet_flows.readers.sources import Source
+from securenet_flows.readers.sources import Source, count_lines
 from securenet_flows.readers.texts import decode_text
 from securenet_flows.readers.zeek_logs import COUNTED, DEFAULT_CONN_FIELDS, FIRST, assemble_log, fields_of
 from securenet_flows.report import FileLog
 
 #: Some editors of logs left a tab before the first `#`.
 _DIRECTIVE: Final = re.compile(rb"^[ \t]*#[^\n]*\n?", re.MULTILINE)
-_DIRECTIVE_MARKS: Final = (b"\n#", b"\n\t#", b"\n #")
 #: IoT-23 separates its last three fields, and their names, by three spaces.
 _SPACED: Final = "   "
 _MOST_FIELDS: Final = 4096
@@ -106,9 +105,10 @@ class ZeekTsvReader:
                     continue
                 if plan is None:
                     plan = _plan(header, detected.kind, log, line)
-                table = _finished(parse_lines(data, line, plan.layout), plan, header)
+                lines = block.lines if data is block.data else count_lines(data)
+                table = _finished(parse_lines(data, line, plan.layout, lines), plan, header)
                 assembled = assemble_log(detected.kind, table.columns, table.lines, plan.names)
-                line += data.count(b"\n")
+                line += lines
                 bad += table.bad + assembled.bad_records
                 bad_labels += assembled.bad_labels
                 batches.append(assembled.batch)
@@ -119,7 +119,7 @@ class ZeekTsvReader:
 def _segments(data: bytes) -> Iterator[tuple[bool, bytes]]:
     """Runs of records, and header lines one by one."""
     start = 0
-    if data.lstrip(b" \t").startswith(b"#") or any(mark in data for mark in _DIRECTIVE_MARKS):
+    if b"#" in data:
         for match in _DIRECTIVE.finditer(data):
             if match.start() > start:
                 yield False, data[start : match.start()]
