@@ -25,7 +25,8 @@ STATE = StateSettings(entities=1024, members=4096, contexts=1024, hash_seed=5)
 def scan_record(i: int, *, src: str = "10.0.0.5") -> flow_pb2.FlowRecord:
     """The i-th flow of a sweep over TCP port 23 of remote hosts, one a second."""
     record = flow_pb2.FlowRecord(
-        flow_id=f"C{i}", src_ip=src, dst_ip=f"93.184.{i // 250}.{i % 250 + 1}", src_port=40000, dst_port=23, protocol=6,
+        flow_id=f"C{i}", src_ip=src, dst_ip=f"93.184.{i // 250}.{i % 250 + 1}", src_port=40000, dst_port=23,
+        protocol=flow_pb2.TRANSPORT_PROTOCOL_TCP,
         conn_state=flow_pb2.CONN_STATE_S0, orig_bytes=0, resp_bytes=0, orig_pkts=1, resp_pkts=0,
     )  # fmt: skip
     record.start_time.seconds = START + i

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import grpc
 import pytest
@@ -24,7 +25,7 @@ def listed(address: str) -> set[str]:
         return {f"{finding.entity} {finding.detectors[0]}" for finding in response.findings}
 
 
-def test_sigkill_loses_no_finding_that_was_acknowledged(tmp_path, columns):
+def test_sigkill_loses_no_finding_that_was_acknowledged(tmp_path: Any, columns: Any) -> None:
     service = launch("detection", tmp_path, **SMALL)
     acknowledged: set[str] = set()
     enough = threading.Event()
@@ -55,7 +56,7 @@ def test_sigkill_loses_no_finding_that_was_acknowledged(tmp_path, columns):
     assert {f"{src} sequential-scan" for src in acknowledged} <= kept
 
 
-def test_sigterm_under_load_answers_what_it_took_and_exits_cleanly(tmp_path, record):
+def test_sigterm_under_load_answers_what_it_took_and_exits_cleanly(tmp_path: Any, record: Any) -> None:
     service = launch("detection", tmp_path, **SMALL)
     acknowledged: set[str] = set()
     failures: set[grpc.StatusCode] = set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import grpc
 import pytest
@@ -24,23 +25,23 @@ pytestmark = pytest.mark.integration
 TIMEOUT = 30
 
 
-async def failure(call):
+async def failure(call: Any) -> Any:
     with pytest.raises(grpc.RpcError) as caught:
         await call
     return from_rpc_error(caught.value)
 
 
-async def unary(stub, records):
+async def unary(stub: Any, records: Any) -> Any:
     return [(await stub.Analyze(pb.AnalyzeRequest(flow=one), timeout=TIMEOUT)).verdict for one in records]
 
 
-def stripped(verdict):
+def stripped(verdict: Any) -> Any:
     copy = verdict_pb2.Verdict()
     copy.CopyFrom(verdict)
     return copy.SerializeToString(deterministic=True)
 
 
-async def test_unary_batch_and_stream_give_the_same_verdicts(start_server, record, columns):
+async def test_unary_batch_and_stream_give_the_same_verdicts(start_server: Any, record: Any, columns: Any) -> None:
     total = 150
     low = verdict_pb2.BatchOptions(detail_level=verdict_pb2.THREAT_LEVEL_LOW)
     answers = {}
@@ -71,7 +72,7 @@ async def test_unary_batch_and_stream_give_the_same_verdicts(start_server, recor
     assert {evidence.detector for evidence in last.evidence} == {"horizontal-scan", "sequential-scan"}
 
 
-async def test_an_acknowledged_finding_is_listed_at_once(stub, record):
+async def test_an_acknowledged_finding_is_listed_at_once(stub: Any, record: Any) -> None:
     for verdict_count, one in enumerate(map(record, range(25)), start=1):
         await stub.Analyze(pb.AnalyzeRequest(flow=one), timeout=TIMEOUT)
         if verdict_count == 25:
@@ -86,20 +87,20 @@ async def test_an_acknowledged_finding_is_listed_at_once(stub, record):
     assert got.finding == finding
 
 
-async def test_many_calls_at_once_all_get_their_own_answer(stub, record):
+async def test_many_calls_at_once_all_get_their_own_answer(stub: Any, record: Any) -> None:
     records = [record(i, src=f"10.0.1.{i % 200}") for i in range(400)]
     answers = await asyncio.gather(*(stub.Analyze(pb.AnalyzeRequest(flow=one), timeout=TIMEOUT) for one in records))
     assert [answer.verdict.flow_id for answer in answers] == [one.flow_id for one in records]
 
 
-async def test_a_dry_run_makes_no_finding(stub, columns):
+async def test_a_dry_run_makes_no_finding(stub: Any, columns: Any) -> None:
     request = pb.AnalyzeBatchRequest(batch=columns(0, 100), options=verdict_pb2.BatchOptions(dry_run=True))
     response = await stub.AnalyzeBatch(request, timeout=TIMEOUT)
     assert len(response.verdicts.threat_level) == 100
     assert not (await stub.ListFindings(pb.ListFindingsRequest(), timeout=TIMEOUT)).findings
 
 
-async def test_without_a_registry_the_verdict_says_that_no_model_scored(stub, record):
+async def test_without_a_registry_the_verdict_says_that_no_model_scored(stub: Any, record: Any) -> None:
     (verdict,) = await unary(stub, [record(0)])
     assert not verdict.HasField("model")
     assert "model" in {skipped.detector for skipped in verdict.skipped}
@@ -108,7 +109,7 @@ async def test_without_a_registry_the_verdict_says_that_no_model_scored(stub, re
     assert serving.detail == "no registry is configured"
 
 
-async def test_health_serves_and_shows_that_there_is_no_model(server, channel):
+async def test_health_serves_and_shows_that_there_is_no_model(server: Any, channel: Any) -> None:
     health = health_pb2_grpc.HealthStub(channel)
     serving = health_pb2.HealthCheckResponse.SERVING
     assert (await health.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT)).status == serving
@@ -117,7 +118,7 @@ async def test_health_serves_and_shows_that_there_is_no_model(server, channel):
     assert server.health.report()["probes"]["model"]["detail"].startswith("model: none")
 
 
-async def test_a_bad_row_is_reported_and_the_others_are_scored(stub, columns):
+async def test_a_bad_row_is_reported_and_the_others_are_scored(stub: Any, columns: Any) -> None:
     batch = columns(0, 30, dst_port=[23] * 10 + [70000] + [23] * 19)
     response = await stub.AnalyzeBatch(pb.AnalyzeBatchRequest(batch=batch), timeout=TIMEOUT)
     verdicts = response.verdicts
@@ -129,7 +130,7 @@ async def test_a_bad_row_is_reported_and_the_others_are_scored(stub, columns):
     assert all(verdicts.threat_level[d.row] == d.verdict.threat_level for d in verdicts.details)
 
 
-async def test_a_column_of_another_length_is_named(stub, columns):
+async def test_a_column_of_another_length_is_named(stub: Any, columns: Any) -> None:
     error = await failure(
         stub.AnalyzeBatch(pb.AnalyzeBatchRequest(batch=columns(0, 3, orig_bytes=[1, 2])), timeout=TIMEOUT)
     )
@@ -137,8 +138,8 @@ async def test_a_column_of_another_length_is_named(stub, columns):
     assert error.fields[0].field == "batch.orig_bytes"
 
 
-async def test_a_stream_answers_what_came_before_a_bad_request_and_then_says_what_is_wrong(stub, columns):
-    async def requests():
+async def test_a_stream_answers_what_came_before_a_bad_request(stub: Any, columns: Any) -> None:
+    async def requests() -> Any:
         yield pb.AnalyzeStreamRequest(sequence=7, batch=columns(0, 5))
         yield pb.AnalyzeStreamRequest(sequence=8, batch=columns(0, 5, protocol=[6]))
 
@@ -149,7 +150,7 @@ async def test_a_stream_answers_what_came_before_a_bad_request_and_then_says_wha
     assert "protocol" in error.message
 
 
-async def test_pages_do_not_overlap_and_tokens_are_checked(stub, columns):
+async def test_pages_do_not_overlap_and_tokens_are_checked(stub: Any, columns: Any) -> None:
     for i in range(5):
         await stub.AnalyzeBatch(pb.AnalyzeBatchRequest(batch=columns(0, 30, src=f"10.0.0.{i + 1}")), timeout=TIMEOUT)
     seen, token = [], ""
@@ -167,7 +168,7 @@ async def test_pages_do_not_overlap_and_tokens_are_checked(stub, columns):
     assert isinstance(await failure(stub.ListFindings(bad, timeout=TIMEOUT)), InvalidArgumentError)
 
 
-async def test_a_finding_is_edited_under_its_revision(stub, columns):
+async def test_a_finding_is_edited_under_its_revision(stub: Any, columns: Any) -> None:
     await stub.AnalyzeBatch(pb.AnalyzeBatchRequest(batch=columns(0, 30)), timeout=TIMEOUT)
     finding = (await stub.ListFindings(pb.ListFindingsRequest(page_size=1), timeout=TIMEOUT)).findings[0]
     request = pb.UpdateFindingRequest(
@@ -181,7 +182,7 @@ async def test_a_finding_is_edited_under_its_revision(stub, columns):
     assert isinstance(await failure(stub.UpdateFinding(request, timeout=TIMEOUT)), NotFoundError)
 
 
-async def test_a_watch_goes_on_from_its_token(stub, columns):
+async def test_a_watch_goes_on_from_its_token(stub: Any, columns: Any) -> None:
     await stub.AnalyzeBatch(pb.AnalyzeBatchRequest(batch=columns(0, 30)), timeout=TIMEOUT)
     watch = stub.WatchFindings(pb.WatchFindingsRequest(include_existing=True), timeout=TIMEOUT)
     first = await watch.read()
@@ -195,7 +196,7 @@ async def test_a_watch_goes_on_from_its_token(stub, columns):
     again.cancel()
 
 
-async def test_a_suppression_is_previewed_made_listed_and_ended(stub, columns):
+async def test_a_suppression_is_previewed_made_listed_and_ended(stub: Any, columns: Any) -> None:
     await stub.AnalyzeBatch(pb.AnalyzeBatchRequest(batch=columns(0, 30)), timeout=TIMEOUT)
     wanted = finding_pb2.Suppression(entity_cidr="10.0.0.0/24", reason="our scanner")
     wanted.expire_time.FromSeconds(int(time.time()) + 3600)
@@ -215,7 +216,7 @@ async def test_a_suppression_is_previewed_made_listed_and_ended(stub, columns):
     assert error.fields[0].field == "suppression.expire_time"
 
 
-async def test_every_detector_describes_itself(stub, columns):
+async def test_every_detector_describes_itself(stub: Any, columns: Any) -> None:
     await stub.AnalyzeBatch(pb.AnalyzeBatchRequest(batch=columns(0, 30)), timeout=TIMEOUT)
     detectors = {d.name: d for d in (await stub.ListDetectors(pb.ListDetectorsRequest(), timeout=TIMEOUT)).detectors}
     assert list(detectors) == ["brute-force", "horizontal-scan", "model", "sequential-scan", "vertical-scan"]

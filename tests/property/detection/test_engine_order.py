@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain, pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ SETTINGS = DetectorSettings(
 class SomeFeature:
     """Scores by the source's failure rate, so that a lost or doubled update of context shows."""
 
-    def scores(self, features):
+    def scores(self, features: Any) -> Any:
         return np.nan_to_num(features[:, 22].astype(np.float64), nan=0.1).clip(0, 1)
 
 
@@ -53,7 +54,7 @@ def slot() -> ModelSlot:
 
 
 @st.composite
-def batches(draw, max_rows=120) -> FlowBatch:
+def batches(draw: Any, max_rows: Any = 120) -> FlowBatch:
     rows = draw(st.integers(1, max_rows))
     seed = draw(st.integers(0, 2**32 - 1))
     sources = draw(st.sampled_from([2, 8, 300]))
@@ -84,19 +85,19 @@ def batches(draw, max_rows=120) -> FlowBatch:
     )
 
 
-def answer(engine: Engine, batch: FlowBatch):
+def answer(engine: Engine, batch: FlowBatch) -> Any:
     verdicts = engine.analyze(batch)
     evidence = [verdicts.evidence(row) for row in range(len(verdicts))]
     return [verdicts.threat_level.tolist(), verdicts.score.tolist(), evidence, [s for _, s in verdicts.sightings]]
 
 
-def joined(parts):
+def joined(parts: Any) -> Any:
     return [list(chain.from_iterable(part[i] for part in parts)) for i in range(4)]
 
 
 @settings(max_examples=60, deadline=None)
 @given(batches(), st.lists(st.integers(0, 120), max_size=6))
-def test_cut_anywhere(batch, cuts):
+def test_cut_anywhere(batch: Any, cuts: Any) -> None:
     whole = answer(Engine(SETTINGS, slot()), batch)
     engine = Engine(SETTINGS, slot())
     edges = sorted({0, len(batch), *(cut for cut in cuts if cut < len(batch))})
@@ -106,7 +107,7 @@ def test_cut_anywhere(batch, cuts):
 
 @settings(max_examples=25, deadline=None)
 @given(batches(max_rows=60))
-def test_one_by_one(batch):
+def test_one_by_one(batch: Any) -> None:
     whole = answer(Engine(SETTINGS, slot()), batch)
     engine = Engine(SETTINGS, slot())
     parts = [answer(engine, batch.take(slice(row, row + 1))) for row in range(len(batch))]
@@ -115,7 +116,7 @@ def test_one_by_one(batch):
 
 @settings(max_examples=25, deadline=None)
 @given(batches(), batches())
-def test_a_dry_run_in_between_changes_nothing(first, second):
+def test_a_dry_run_in_between_changes_nothing(first: Any, second: Any) -> None:
     plain, visited = Engine(SETTINGS, slot()), Engine(SETTINGS, slot())
     assert answer(plain, first) == answer(visited, first)
     visited.analyze(second, dry_run=True)
@@ -124,7 +125,7 @@ def test_a_dry_run_in_between_changes_nothing(first, second):
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(batches(max_rows=40), min_size=1, max_size=4))
-def test_verdicts_keep_their_bounds_whatever_comes(traces):
+def test_verdicts_keep_their_bounds_whatever_comes(traces: Any) -> None:
     engine = Engine(SETTINGS, slot())
     for trace in traces:
         verdicts = engine.analyze(trace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -15,12 +16,12 @@ class Scorer:
     def __init__(self) -> None:
         self.sizes: list[int] = []
 
-    def __call__(self, items):
+    def __call__(self, items: Any) -> Any:
         self.sizes.append(len(items))
         return [item * 2 for item in items]
 
 
-async def test_a_call_alone_leaves_within_the_turn():
+async def test_a_call_alone_leaves_within_the_turn() -> None:
     scorer = Scorer()
     batcher = Batcher(scorer, limit=64, window=3600.0)
     for item in range(20):
@@ -28,7 +29,7 @@ async def test_a_call_alone_leaves_within_the_turn():
     assert scorer.sizes == [1] * 20
 
 
-async def test_calls_of_one_turn_share_a_batch_in_their_order():
+async def test_calls_of_one_turn_share_a_batch_in_their_order() -> None:
     scorer = Scorer()
     batcher = Batcher(scorer, limit=64, window=0.001)
     assert await asyncio.gather(*(batcher.submit(item) for item in range(10))) == [item * 2 for item in range(10)]
@@ -36,14 +37,14 @@ async def test_calls_of_one_turn_share_a_batch_in_their_order():
     assert batcher.window_open
 
 
-async def test_a_full_batch_leaves_before_its_window_ends():
+async def test_a_full_batch_leaves_before_its_window_ends() -> None:
     scorer = Scorer()
     batcher = Batcher(scorer, limit=8, window=3600.0)
     await asyncio.gather(*(batcher.submit(item) for item in range(16)))
     assert scorer.sizes == [8, 8]
 
 
-async def test_a_window_that_collects_too_few_closes_and_stays_closed():
+async def test_a_window_that_collects_too_few_closes_and_stays_closed() -> None:
     scorer = Scorer()
     batcher = Batcher(scorer, limit=64, window=0.0005)
     await asyncio.gather(batcher.submit(1), batcher.submit(2))
@@ -54,8 +55,8 @@ async def test_a_window_that_collects_too_few_closes_and_stays_closed():
     assert not batcher.window_open
 
 
-async def test_an_error_reaches_every_caller_and_the_next_batch_is_fine():
-    def score(items):
+async def test_an_error_reaches_every_caller_and_the_next_batch_is_fine() -> None:
+    def score(items: Any) -> Any:
         if 0 in items:
             raise ValueError("zero")
         return items
@@ -66,7 +67,7 @@ async def test_an_error_reaches_every_caller_and_the_next_batch_is_fine():
     assert await batcher.submit(2) == 2
 
 
-async def test_a_caller_that_went_away_is_left_out():
+async def test_a_caller_that_went_away_is_left_out() -> None:
     scorer = Scorer()
     batcher = Batcher(scorer, limit=8, window=0.0)
     gone = asyncio.ensure_future(batcher.submit(1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,7 +17,7 @@ pytestmark = pytest.mark.unit
 V4 = b"\0" * 10 + b"\xff\xff\x0a\0\0\1"
 
 
-def columns(rows=4, **changes):
+def columns(rows: Any = 4, **changes: Any) -> Any:
     fields = {
         "start_time_ns": range(1, rows + 1),
         "src_addr": V4 * rows,
@@ -26,7 +28,7 @@ def columns(rows=4, **changes):
     return flow_pb2.FlowBatch(**fields)
 
 
-def test_columns_become_a_batch():
+def test_columns_become_a_batch() -> None:
     message = columns(
         dst_port=[1, 2, 3, 65535], duration_ns=[0, 1, 2, 3], orig_bytes=[2**63 - 1, 0, 0, 0], local_orig=[True] * 4,
         conn_state=[1, 0, 13, 3], flow_id=["a", "b", "c", "d"],
@@ -60,7 +62,7 @@ def test_columns_become_a_batch():
         ({"presence": {"nonsense": b"\0"}}, "presence['nonsense']"),
     ],
 )
-def test_a_column_that_does_not_fit_is_named(changes, field):
+def test_a_column_that_does_not_fit_is_named(changes: Any, field: Any) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         convert.flow_batch(columns(**changes))
     assert field in caught.value.fields[0].field
@@ -80,26 +82,27 @@ def test_a_column_that_does_not_fit_is_named(changes, field):
         ("dns_answer_count", [0, 2**31, 0, 0]),
     ],
 )
-def test_a_bad_value_costs_its_row_alone(field, values):
+def test_a_bad_value_costs_its_row_alone(field: Any, values: Any) -> None:
     result = convert.flow_batch(columns(**{field: values}))
     assert [(error.row, error.field) for error in result.errors] == [(1, field)]
     assert "expected" in result.errors[0].reason
+    assert result.rows is not None
     assert result.rows.tolist() == [0, 2, 3]
     assert result.batch.start_time_ns.tolist() == [1, 3, 4]
 
 
-def test_a_bad_value_where_the_column_is_absent_means_nothing():
+def test_a_bad_value_where_the_column_is_absent_means_nothing() -> None:
     result = convert.flow_batch(columns(dst_port=[1, 99999, 3, 4], presence={"dst_port": bytes([0b1101])}))
     assert not result.errors
 
 
-def test_a_code_beyond_its_dictionary_costs_its_row():
+def test_a_code_beyond_its_dictionary_costs_its_row() -> None:
     result = convert.flow_batch(columns(service=flow_pb2.StringColumn(values=["x"], codes=[1, 2, 0, 1])))
     assert [(error.row, error.field) for error in result.errors] == [(1, "service")]
     assert result.batch.texts("service").decode() == ["x", None, "x"]
 
 
-def record(**changes):
+def record(**changes: Any) -> Any:
     fields = {
         "flow_id": "C1", "start_time": Timestamp(seconds=10, nanos=5), "src_ip": "10.0.0.1", "dst_ip": "2001:db8::1",
         "protocol": 6, **changes,
@@ -107,7 +110,7 @@ def record(**changes):
     return flow_pb2.FlowRecord(**fields)
 
 
-def test_a_record_becomes_a_row_and_absent_is_not_zero():
+def test_a_record_becomes_a_row_and_absent_is_not_zero() -> None:
     full = record(src_port=1, dst_port=0, service="http", conn_state=3, orig_bytes=7, local_orig=False)
     full.duration.FromNanoseconds(1500)
     full.http.status_code = 401
@@ -125,7 +128,7 @@ def test_a_record_becomes_a_row_and_absent_is_not_zero():
     assert not batch.has("resp_bytes").any()
 
 
-def test_every_field_of_a_record_has_its_column():
+def test_every_field_of_a_record_has_its_column() -> None:
     full = record(
         src_port=1, dst_port=2, service="s", orig_bytes=1, resp_bytes=2, orig_ip_bytes=3, resp_ip_bytes=4, orig_pkts=5,
         resp_pkts=6, conn_state=1, history="S", missed_bytes=7, local_orig=True, local_resp=True, sensor_id="x",
@@ -147,17 +150,17 @@ def test_every_field_of_a_record_has_its_column():
         ({"src_ip": "nonsense"}, "flow.src_ip"),
     ],
 )
-def test_a_value_that_cannot_be_kept_is_named(changes, field):
+def test_a_value_that_cannot_be_kept_is_named(changes: Any, field: Any) -> None:
     with pytest.raises(InvalidArgumentError, match=field):
         convert.flow_row(record(**changes))
 
 
-def test_times_go_there_and_back():
+def test_times_go_there_and_back() -> None:
     for nanos in (0, 1, -1, 1_767_225_600_123_456_789):
         assert convert.nanoseconds(convert.timestamp(nanos), "t") == nanos
 
 
-def test_packed_addresses_may_be_views():
+def test_packed_addresses_may_be_views() -> None:
     batch = convert.flow_batch(columns()).batch
     assert batch.src_addr.shape == (4, 16)
     assert batch.src_addr.dtype == np.uint8

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ class ConstantClassifier:
     def __init__(self, probability: float) -> None:
         self.probability = probability
 
-    def scores(self, features):
+    def scores(self, features: Any) -> Any:
         return np.full(len(features), self.probability)
 
 
@@ -36,21 +38,21 @@ def serving(probability: float, *, high: float | None = None, name: str = "model
     )
 
 
-def sweep(count, start=0, src="10.0.0.5"):
+def sweep(count: Any, start: Any = 0, src: Any = "10.0.0.5") -> Any:
     return [
         {"src": src, "dst": f"93.184.{i // 250}.{i % 250 + 1}", "dst_port": 23, "state": "S0", "at": i}
         for i in range(start, start + count)
     ]
 
 
-def test_without_a_model_the_verdict_says_so(engine, batch):
+def test_without_a_model_the_verdict_says_so(engine: Any, batch: Any) -> None:
     verdicts = engine.analyze(batch(sweep(1)))
     assert verdicts.model is None
     assert "model" in {skipped.detector for skipped in verdicts.skipped}
     assert verdicts.threat_level.tolist() == [ThreatLevel.LOW]
 
 
-def test_a_dry_run_changes_nothing(engine, batch):
+def test_a_dry_run_changes_nothing(engine: Any, batch: Any) -> None:
     engine.analyze(batch(sweep(20)))
     before = engine.detectors()
     for _ in range(3):
@@ -60,18 +62,18 @@ def test_a_dry_run_changes_nothing(engine, batch):
     assert engine.analyze(batch(sweep(5, start=20))).sightings
 
 
-def test_a_dry_run_sees_what_stands(engine, batch):
+def test_a_dry_run_sees_what_stands(engine: Any, batch: Any) -> None:
     engine.analyze(batch(sweep(30)))
     assert engine.analyze(batch(sweep(1, start=40)), dry_run=True).evidence(0)
 
 
-def test_tenants_do_not_see_each_other(engine, batch):
+def test_tenants_do_not_see_each_other(engine: Any, batch: Any) -> None:
     engine.analyze(batch(sweep(24)), tenant="a")
     assert not engine.analyze(batch(sweep(1, start=24)), tenant="b").evidence(0)
     assert engine.analyze(batch(sweep(1, start=24)), tenant="a").evidence(0)
 
 
-def test_the_tenant_idle_longest_gives_way(models, batch):
+def test_the_tenant_idle_longest_gives_way(models: Any, batch: Any) -> None:
     state = StateSettings(entities=64, members=64, contexts=64, tenants=2, hash_seed=1)
     engine = Engine(DetectorSettings(state=state), models)
     for tenant in ("a", "b", "a", "c"):
@@ -81,7 +83,7 @@ def test_the_tenant_idle_longest_gives_way(models, batch):
     assert engine.tenant_evictions == 1
 
 
-def test_state_never_passes_its_bound_and_evictions_are_counted(models, batch):
+def test_state_never_passes_its_bound_and_evictions_are_counted(models: Any, batch: Any) -> None:
     state = StateSettings(entities=64, members=64, contexts=64, hash_seed=1)
     engine = Engine(DetectorSettings(state=state), models)
     flood = [
@@ -96,7 +98,7 @@ def test_state_never_passes_its_bound_and_evictions_are_counted(models, batch):
     assert scans["vertical-scan"].entries == 128
 
 
-def test_a_model_alone_says_at_most_medium(engine, models, batch):
+def test_a_model_alone_says_at_most_medium(engine: Any, models: Any, batch: Any) -> None:
     models.swap(serving(0.999))
     verdicts = engine.analyze(batch([{"src": "10.0.0.1", "dst": "10.0.0.2", "dst_port": 80}]))
     assert verdicts.threat_level.tolist() == [ThreatLevel.MEDIUM]
@@ -104,13 +106,13 @@ def test_a_model_alone_says_at_most_medium(engine, models, batch):
     assert verdicts.evidence(0)[0].detector == "model"
 
 
-def test_a_model_that_was_precise_on_held_out_captures_may_say_high(engine, models, batch):
+def test_a_model_that_was_precise_on_held_out_captures_may_say_high(engine: Any, models: Any, batch: Any) -> None:
     models.swap(serving(0.99, high=0.98))
     verdicts = engine.analyze(batch([{"src": "10.0.0.1", "dst": "10.0.0.2", "dst_port": 80}]))
     assert verdicts.threat_level.tolist() == [ThreatLevel.HIGH]
 
 
-def test_a_model_below_its_point_says_low_and_the_score_is_its_probability(engine, models, batch):
+def test_a_model_below_its_point_says_low_and_gives_its_probability(engine: Any, models: Any, batch: Any) -> None:
     models.swap(serving(0.2))
     verdicts = engine.analyze(batch([{"src": "10.0.0.1", "dst": "10.0.0.2", "dst_port": 80}]))
     assert verdicts.threat_level.tolist() == [ThreatLevel.LOW]
@@ -118,7 +120,7 @@ def test_a_model_below_its_point_says_low_and_the_score_is_its_probability(engin
     assert not verdicts.evidence(0)
 
 
-def test_each_batch_names_the_model_that_scored_it(engine, models, batch):
+def test_each_batch_names_the_model_that_scored_it(engine: Any, models: Any, batch: Any) -> None:
     one = batch([{"src": "10.0.0.1", "dst": "10.0.0.2", "dst_port": 80}])
     models.swap(serving(0.1, name="models/m/versions/1"))
     first = engine.analyze(one)
@@ -128,7 +130,7 @@ def test_each_batch_names_the_model_that_scored_it(engine, models, batch):
     assert models.previous.reference.name == "models/m/versions/1"
 
 
-def test_a_suspicion_of_the_model_becomes_one_finding_for_many_flows(engine, models, batch):
+def test_a_suspicion_of_the_model_becomes_one_finding_for_many_flows(engine: Any, models: Any, batch: Any) -> None:
     models.swap(serving(0.9))
     flows = [{"src": "10.0.0.1", "dst": "10.0.0.2", "dst_port": 80, "at": i} for i in range(20)]
     reports = [s for _, s in engine.analyze(batch(flows)).sightings if s.evidence.detector == "model"]
@@ -136,7 +138,7 @@ def test_a_suspicion_of_the_model_becomes_one_finding_for_many_flows(engine, mod
     assert [report.count for report in reports] == [1, 2, 4, 8, 16]
 
 
-def test_two_behaviours_weigh_more_than_one(engine, batch):
+def test_two_behaviours_weigh_more_than_one(engine: Any, batch: Any) -> None:
     guesses = [
         {"src": "10.0.0.5", "dst": "93.184.0.1", "dst_port": 23, "state": "SF", "orig_bytes": 90, "resp_bytes": 90,
          "at": i, "http_status_code": 401}
@@ -151,12 +153,12 @@ def test_two_behaviours_weigh_more_than_one(engine, batch):
     assert len({technique.tactic for piece in pieces for technique in piece.techniques}) >= 2
 
 
-def test_an_empty_batch_has_no_verdicts(engine, batch):
+def test_an_empty_batch_has_no_verdicts(engine: Any, batch: Any) -> None:
     some = batch(sweep(3))
     assert len(engine.analyze(some.take(slice(0, 0)))) == 0
 
 
-def test_the_same_seed_gives_the_same_verdicts(settings, batch):
+def test_the_same_seed_gives_the_same_verdicts(settings: Any, batch: Any) -> None:
     flows = batch(sweep(60))
     first, second = (Engine(settings, ModelSlot()).analyze(flows) for _ in range(2))
     assert first.sightings == second.sightings

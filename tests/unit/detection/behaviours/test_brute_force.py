@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from securenet_detection.threats import ThreatLevel
@@ -9,7 +11,7 @@ from securenet_detection.threats import ThreatLevel
 pytestmark = pytest.mark.unit
 
 
-def logins(count, *, every=10.0, port=22, **extra):
+def logins(count: Any, *, every: Any = 10.0, port: Any = 22, **extra: Any) -> Any:
     return [
         {"src": "203.0.113.4", "dst": "10.0.0.22", "dst_port": port, "state": "SF", "at": i * every,
          "orig_bytes": 1900, "resp_bytes": 2400, "duration_ns": 2 * 10**9, **extra}
@@ -17,42 +19,42 @@ def logins(count, *, every=10.0, port=22, **extra):
     ]  # fmt: skip
 
 
-def test_thirty_short_ssh_exchanges_look_like_guessing(levels):
+def test_thirty_short_ssh_exchanges_look_like_guessing(levels: Any) -> None:
     assert levels(logins(30))["brute-force"] == ThreatLevel.MEDIUM
 
 
-def test_twenty_nine_do_not(levels):
+def test_twenty_nine_do_not(levels: Any) -> None:
     assert levels(logins(29)) == {}
 
 
-def test_failures_that_the_sensor_judged_are_graver(levels):
+def test_failures_that_the_sensor_judged_are_graver(levels: Any) -> None:
     assert levels(logins(30, ssh_auth_success=False, ssh_auth_attempts=1))["brute-force"] == ThreatLevel.HIGH
 
 
-def test_attempts_within_one_connection_count(levels):
+def test_attempts_within_one_connection_count(levels: Any) -> None:
     assert "brute-force" in levels(logins(5, ssh_auth_success=False, ssh_auth_attempts=6))
 
 
-def test_a_job_that_logs_in_every_half_minute_and_succeeds_is_benign(levels):
+def test_a_job_that_logs_in_every_half_minute_and_succeeds_is_benign(levels: Any) -> None:
     assert levels(logins(200, every=30.0, ssh_auth_success=True, ssh_auth_attempts=1)) == {}
 
 
-def test_sessions_in_which_somebody_works_are_benign(levels):
+def test_sessions_in_which_somebody_works_are_benign(levels: Any) -> None:
     assert levels(logins(60, orig_bytes=400_000, resp_bytes=900_000)) == {}
 
 
-def test_a_web_server_is_no_login(levels):
+def test_a_web_server_is_no_login(levels: Any) -> None:
     assert levels(logins(200, port=443, every=1.0)) == {}
 
 
-def test_refused_http_logins_count(levels):
+def test_refused_http_logins_count(levels: Any) -> None:
     found = levels(logins(30, port=8080, service="http", http_status_code=401))
     assert found["brute-force"] == ThreatLevel.HIGH
 
 
-def test_a_service_known_by_name_counts_on_any_port(levels):
+def test_a_service_known_by_name_counts_on_any_port(levels: Any) -> None:
     assert "brute-force" in levels(logins(30, port=2222, service="ssh"))
 
 
-def test_slow_guessing_stays_below(levels):
+def test_slow_guessing_stays_below(levels: Any) -> None:
     assert levels(logins(60, every=90.0)) == {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from securenet_detection.threats import ThreatLevel
@@ -9,7 +11,7 @@ from securenet_detection.threats import ThreatLevel
 pytestmark = pytest.mark.unit
 
 
-def contacts(outcomes, *, src="198.51.100.7", **extra):
+def contacts(outcomes: Any, *, src: Any = "198.51.100.7", **extra: Any) -> Any:
     """First contacts one a second: `.` succeeds, `x` fails."""
     return [
         {"src": src, "dst": f"10.1.0.{i + 1}", "dst_port": 1000 + i, "at": i, **extra}
@@ -18,34 +20,34 @@ def contacts(outcomes, *, src="198.51.100.7", **extra):
     ]
 
 
-def test_four_failed_first_contacts_pass_the_upper_bound(levels):
+def test_four_failed_first_contacts_pass_the_upper_bound(levels: Any) -> None:
     # (0.8 / 0.2)^4 = 256 ≥ 99; the third makes 64.
     assert levels(contacts("xxxx"))["sequential-scan"] == ThreatLevel.MEDIUM
 
 
-def test_three_do_not(levels):
+def test_three_do_not(levels: Any) -> None:
     assert "sequential-scan" not in levels(contacts("xxx"))
 
 
-def test_a_success_takes_back_what_a_failure_added(levels):
+def test_a_success_takes_back_what_a_failure_added(levels: Any) -> None:
     assert "sequential-scan" not in levels(contacts("xxx.x"))
     assert "sequential-scan" in levels(contacts("xxx.xx"))
 
 
-def test_an_honest_source_with_some_dead_servers_is_benign(levels):
+def test_an_honest_source_with_some_dead_servers_is_benign(levels: Any) -> None:
     assert levels(contacts("...x..x....x...x....")) == {}
 
 
-def test_the_same_dead_server_counts_once(levels):
+def test_the_same_dead_server_counts_once(levels: Any) -> None:
     flows = [{"src": "10.0.0.9", "dst": "10.1.0.1", "dst_port": 80, "state": "S0", "at": i} for i in range(50)]
     assert "sequential-scan" not in levels(flows)
 
 
-def test_only_tcp_is_walked(levels):
+def test_only_tcp_is_walked(levels: Any) -> None:
     assert "sequential-scan" not in levels(contacts("xxxxxxxx", protocol=17))
 
 
-def test_success_after_success_ends_the_evidence(engine, batch):
+def test_success_after_success_ends_the_evidence(engine: Any, batch: Any) -> None:
     verdicts = engine.analyze(batch(contacts("xxxx" + "." * 20)))
     assert verdicts.evidence(5)
     assert not verdicts.evidence(23)

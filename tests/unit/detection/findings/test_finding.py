@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from securenet_detection.threats import AnalyticType, Evidence, ThreatLevel
 pytestmark = pytest.mark.unit
 
 
-def sighting(**changes) -> Sighting:
+def sighting(**changes: Any) -> Sighting:
     evidence = Evidence(
         id=finding_id("t", "horizontal-scan", "10.0.0.5", "remote", 445),
         detector="horizontal-scan",
@@ -42,12 +43,12 @@ def sighting(**changes) -> Sighting:
     return replace(base, **changes)
 
 
-def suppression(**changes) -> Suppression:
+def suppression(**changes: Any) -> Suppression:
     base = Suppression("t", "s", "", "", "", None, 10**18, "scanner of ours", "me", 0)
     return replace(base, **changes)
 
 
-def test_sightings_add_up_whatever_their_order():
+def test_sightings_add_up_whatever_their_order() -> None:
     low = sighting()
     high = sighting(
         risk=0.8, threat_level=ThreatLevel.HIGH, count=50, first_seen_ns=50, last_seen_ns=150, sensor_id=None,
@@ -61,7 +62,7 @@ def test_sightings_add_up_whatever_their_order():
         assert finding.revision == 2
 
 
-def test_samples_are_bounded():
+def test_samples_are_bounded() -> None:
     finding = None
     for i in range(50):
         base = sighting(peers=tuple(f"192.0.2.{k}" for k in range(i, i + 8)), sensor_id=f"s{i}")
@@ -70,7 +71,7 @@ def test_samples_are_bounded():
     assert (len(finding.flow_ids), len(finding.peers) <= 100, len(finding.sensor_ids)) == (10, True, 16)
 
 
-def test_a_resolved_finding_that_is_seen_again_is_new_again():
+def test_a_resolved_finding_that_is_seen_again_is_new_again() -> None:
     resolved = replace(merge(None, sighting(), 1), status=FindingStatus.RESOLVED)
     assert merge(resolved, sighting(), 2).status == FindingStatus.NEW
 
@@ -91,30 +92,30 @@ def test_a_resolved_finding_that_is_seen_again_is_new_again():
         ({"entity_cidr": "fd00::/8"}, False),
     ],
 )
-def test_a_suppression_matches_all_of_its_conditions(changes, matches):
+def test_a_suppression_matches_all_of_its_conditions(changes: Any, matches: Any) -> None:
     assert suppression(**changes).matches(merge(None, sighting(), 1)) is matches
 
 
-def test_held_back_and_open_again():
+def test_held_back_and_open_again() -> None:
     finding = merge(None, sighting(), 1)
     held = hold_back(finding, [suppression()])
     assert (held.status, held.suppressions) == (FindingStatus.SUPPRESSED, ("s",))
     assert hold_back(held, []).status == FindingStatus.NEW
 
 
-def test_a_person_s_suppression_is_not_lifted_by_the_absence_of_rules():
+def test_a_person_s_suppression_is_not_lifted_by_the_absence_of_rules() -> None:
     by_hand = replace(merge(None, sighting(), 1), status=FindingStatus.SUPPRESSED)
     assert hold_back(by_hand, []).status == FindingStatus.SUPPRESSED
 
 
-def test_identity_tells_tenants_detectors_entities_scopes_and_ports_apart():
+def test_identity_tells_tenants_detectors_entities_scopes_and_ports_apart() -> None:
     base = ("t", "d", "10.0.0.1", "remote", 80)
     others = [("u", *base[1:]), ("t", "e", *base[2:]), ("t", "d", "10.0.0.2", "remote", 80),
               ("t", "d", "10.0.0.1", "local", 80), ("t", "d", "10.0.0.1", "remote", None)]  # fmt: skip
     assert len({finding_id(*key) for key in [base, *others]}) == 6
 
 
-def test_address_keys_sort_and_ranges_cover():
+def test_address_keys_sort_and_ranges_cover() -> None:
     first, last = network_range("10.1.0.0/16")
     assert first <= address_key("10.1.255.255") <= last < address_key("10.2.0.0")
     with pytest.raises(ValueError, match="not-a-network"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import inspect
@@ -28,7 +29,14 @@ pytestmark = pytest.mark.unit
 NOW = 1_767_225_600 * 10**9
 
 
-def sighting(entity="10.0.0.5", *, tenant="t", detector="horizontal-scan", risk=0.6, port=445) -> Sighting:
+def sighting(
+    entity: str = "10.0.0.5",
+    *,
+    tenant: str = "t",
+    detector: str = "horizontal-scan",
+    risk: float = 0.6,
+    port: int = 445,
+) -> Sighting:
     evidence = Evidence(
         finding_id(tenant, detector, entity, "remote", port), detector, "1", AnalyticType.BEHAVIORAL, ThreatLevel.HIGH,
         0.9, "many hosts", 25.0, 25.0, (Technique("T1046", "Network Service Discovery", "Discovery"),), ("a",),
@@ -45,19 +53,19 @@ class BrokenOnce:
         self.broken = True
         self.commits = 0
 
-    def record(self, sightings, now_ns):
+    def record(self, sightings: Any, now_ns: Any) -> Any:
         self.commits += 1
         if self.broken:
             self.broken = False
             raise OSError("disk full")
         self._store.record(sightings, now_ns)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: Any) -> Any:
         return getattr(self._store, name)
 
 
 @pytest.fixture
-async def database(tmp_path):
+async def database(tmp_path: Any) -> Any:
     database = Database(sqlite_url(tmp_path / "d.sqlite"), MIGRATIONS)
     await database.open()
     yield database
@@ -65,18 +73,18 @@ async def database(tmp_path):
 
 
 @pytest.fixture
-async def ledger(database):
+async def ledger(database: Any) -> Any:
     clock = iter(range(NOW, NOW + 10**9))
     ledger = Ledger(SqlalchemyFindingStore(database.engine), limit=1000, clock_ns=lambda: next(clock))
     yield ledger
     await ledger.close()
 
 
-def names(found):
+def names(found: Any) -> Any:
     return [finding.entity for finding in found]
 
 
-async def test_migrations_make_the_tables_of_the_models(database):
+async def test_migrations_make_the_tables_of_the_models(database: Any) -> None:
     inspector = inspect(database.engine)
     for table in Base.metadata.sorted_tables:
         columns = {column["name"]: column["nullable"] for column in inspector.get_columns(table.name)}
@@ -85,7 +93,7 @@ async def test_migrations_make_the_tables_of_the_models(database):
         assert indexes == {index.name for index in table.indexes}
 
 
-async def test_recorded_is_stored_and_read_back_whole(ledger):
+async def test_recorded_is_stored_and_read_back_whole(ledger: Any) -> None:
     await ledger.record([sighting()])
     (found,) = await ledger.page("t", FindingFilter(), None, 10)
     assert found.evidence == sighting().evidence
@@ -93,7 +101,7 @@ async def test_recorded_is_stored_and_read_back_whole(ledger):
     assert await ledger.get("t", found.id) == found
 
 
-async def test_many_callers_share_commits(database):
+async def test_many_callers_share_commits(database: Any) -> None:
     store = BrokenOnce(SqlalchemyFindingStore(database.engine))
     store.broken = False
     ledger = Ledger(store, limit=1000)
@@ -103,7 +111,7 @@ async def test_many_callers_share_commits(database):
     await ledger.close()
 
 
-async def test_a_store_that_fails_is_said_so_and_nothing_is_forgotten(database):
+async def test_a_store_that_fails_is_said_so_and_nothing_is_forgotten(database: Any) -> None:
     ledger = Ledger(BrokenOnce(SqlalchemyFindingStore(database.engine)), limit=1000)
     with pytest.raises(UnavailableError):
         await ledger.record([sighting("10.0.0.1")])
@@ -112,7 +120,7 @@ async def test_a_store_that_fails_is_said_so_and_nothing_is_forgotten(database):
     await ledger.close()
 
 
-async def test_work_is_refused_while_too_much_waits(database):
+async def test_work_is_refused_while_too_much_waits(database: Any) -> None:
     ledger = Ledger(SqlalchemyFindingStore(database.engine), limit=1)
     ledger.check_room()
     waiting = asyncio.ensure_future(ledger.record([sighting()]))
@@ -124,7 +132,7 @@ async def test_work_is_refused_while_too_much_waits(database):
     await ledger.close()
 
 
-async def test_pages_come_latest_change_first_and_are_filtered(ledger):
+async def test_pages_come_latest_change_first_and_are_filtered(ledger: Any) -> None:
     for i in range(5):
         await ledger.record([sighting(f"10.0.0.{i}", risk=0.5 + i / 10)])
     await ledger.record([sighting("10.0.0.0")])
@@ -139,7 +147,7 @@ async def test_pages_come_latest_change_first_and_are_filtered(ledger):
         await ledger.page("t", FindingFilter(entity="nonsense"), None, 9)
 
 
-async def test_tenants_have_their_own(ledger):
+async def test_tenants_have_their_own(ledger: Any) -> None:
     await ledger.record([sighting(tenant="a"), sighting("10.9.9.9", tenant="b")])
     assert names(await ledger.page("a", FindingFilter(), None, 9)) == ["10.0.0.5"]
     other = (await ledger.page("b", FindingFilter(), None, 9))[0]
@@ -147,7 +155,7 @@ async def test_tenants_have_their_own(ledger):
         await ledger.get("a", other.id)
 
 
-async def test_an_edit_checks_the_revision_and_keeps_the_label(ledger):
+async def test_an_edit_checks_the_revision_and_keeps_the_label(ledger: Any) -> None:
     await ledger.record([sighting()])
     (found,) = await ledger.page("t", FindingFilter(), None, 1)
     edit = FindingEdit(FindingStatus.RESOLVED, AnalystVerdict.FALSE_POSITIVE, "ours", found.revision, "ann")
@@ -162,7 +170,7 @@ async def test_an_edit_checks_the_revision_and_keeps_the_label(ledger):
     assert (again.status, again.analyst_verdict) == (FindingStatus.NEW, AnalystVerdict.FALSE_POSITIVE)
 
 
-async def test_a_watch_resumes_where_it_left_off(ledger):
+async def test_a_watch_resumes_where_it_left_off(ledger: Any) -> None:
     await ledger.record([sighting("10.0.0.1")])
     watch = ledger.watch("t", None, existing=True, min_threat_level=0)
     found, position = await anext(watch)
@@ -175,7 +183,7 @@ async def test_a_watch_resumes_where_it_left_off(ledger):
     await again.aclose()
 
 
-async def test_a_watch_from_now_leaves_out_the_past(ledger):
+async def test_a_watch_from_now_leaves_out_the_past(ledger: Any) -> None:
     await ledger.record([sighting("10.0.0.1")])
     watch = ledger.watch("t", None, existing=False, min_threat_level=0)
     waiting = asyncio.ensure_future(anext(watch))
@@ -186,12 +194,12 @@ async def test_a_watch_from_now_leaves_out_the_past(ledger):
     await watch.aclose()
 
 
-def suppress(**changes) -> Suppression:
+def suppress(**changes: Any) -> Suppression:
     base = Suppression("t", "s1", "horizontal-scan", "10.0.0.0/24", "", None, NOW + 10**12, "ours", "ann", NOW)
     return replace(base, **changes)
 
 
-async def test_a_suppression_applies_to_open_and_to_coming_findings(ledger):
+async def test_a_suppression_applies_to_open_and_to_coming_findings(ledger: Any) -> None:
     await ledger.record([sighting("10.0.0.1"), sighting("10.0.1.1")])
     assert (await ledger.preview(suppress(), 10))[0] == 1
     stored, count = await ledger.suppress(suppress())
@@ -206,7 +214,7 @@ async def test_a_suppression_applies_to_open_and_to_coming_findings(ledger):
         await ledger.unsuppress("t", "s1")
 
 
-async def test_a_suppression_ends_by_itself(ledger):
+async def test_a_suppression_ends_by_itself(ledger: Any) -> None:
     await ledger.record([sighting("10.0.0.1")])
     await ledger.suppress(suppress(expire_ns=NOW + 20))
     found = []
@@ -226,19 +234,19 @@ async def test_a_suppression_ends_by_itself(ledger):
         ({"expire_ns": NOW + 10**18}, "expire_time"),
     ],
 )
-async def test_a_wrong_suppression_names_its_field(ledger, changes, field):
+async def test_a_wrong_suppression_names_its_field(ledger: Any, changes: Any, field: Any) -> None:
     with pytest.raises(InvalidArgumentError, match=field):
         await ledger.suppress(suppress(**changes))
 
 
-async def test_a_repeated_suppression_is_the_same_one(ledger):
+async def test_a_repeated_suppression_is_the_same_one(ledger: Any) -> None:
     await ledger.suppress(suppress())
     stored, _ = await ledger.suppress(suppress(reason="again"))
     assert stored.reason == "ours"
     assert len(await ledger.suppressions("t", "", 9)) == 1
 
 
-async def test_closing_writes_what_waits(database):
+async def test_closing_writes_what_waits(database: Any) -> None:
     ledger = Ledger(SqlalchemyFindingStore(database.engine), limit=10)
     waiting = asyncio.ensure_future(ledger.record([sighting()]))
     await asyncio.sleep(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ class FakeSource:
         self.reported = asyncio.Event()
         self.watches = 0
 
-    async def promotions(self):
+    async def promotions(self) -> Any:
         self.watches += 1
         while True:
             item = await self.queue.get()
@@ -35,14 +36,19 @@ class FakeSource:
                 raise item
             yield item
 
-    async def fetch(self, promotion):
+    async def fetch(self, promotion: Any) -> Any:
         if promotion.name.endswith("/13"):
             raise ModelRejectedError("not signed")
         return Artifact(promotion.name, "m.onnx", "d", Path("m"), {})
 
-    async def report(self, promotion, *, serves, detail):
+    async def report(self, promotion: Any, *, serves: Any, detail: Any) -> Any:
         self.reports.append((promotion.generation, serves, detail))
         self.reported.set()
+
+
+class NoClassifier:
+    def scores(self, features: Any) -> Any:
+        return features[:, 0]
 
 
 def load(artifact: Artifact, promotion: Promotion, begun: float) -> ServingModel:
@@ -50,13 +56,13 @@ def load(artifact: Artifact, promotion: Promotion, begun: float) -> ServingModel
         raise ModelRejectedError("golden batch")
     table = np.array([0.0, 1.0])
     return ServingModel(
-        ModelReference(artifact.name, promotion.alias, artifact.digest), None, Calibration(table, table),
+        ModelReference(artifact.name, promotion.alias, artifact.digest), NoClassifier(), Calibration(table, table),
         OperatingPoints(0.5, None), "", promotion.generation, 0, 0.0,
     )  # fmt: skip
 
 
 @pytest.fixture
-async def following():
+async def following() -> Any:
     source, slot = FakeSource(), ModelSlot()
     task = asyncio.create_task(ModelFollower(source, slot, load).run())
 
@@ -71,7 +77,7 @@ async def following():
         await task
 
 
-async def test_a_promotion_is_served_and_reported(following):
+async def test_a_promotion_is_served_and_reported(following: Any) -> None:
     source, slot, tell = following
     await tell(1, 1)
     assert slot.current.reference.name == "models/m/versions/1"
@@ -83,7 +89,7 @@ async def test_a_promotion_is_served_and_reported(following):
 
 
 @pytest.mark.parametrize(("version", "why"), [(13, "not signed"), (14, "golden batch")])
-async def test_a_bad_version_is_refused_and_the_old_one_goes_on(following, version, why):
+async def test_a_bad_version_is_refused_and_the_old_one_goes_on(following: Any, version: Any, why: Any) -> None:
     source, slot, tell = following
     await tell(1, 1)
     await tell(version, 2)
@@ -94,14 +100,14 @@ async def test_a_bad_version_is_refused_and_the_old_one_goes_on(following, versi
     assert (slot.current.generation, slot.detail) == (3, "")
 
 
-async def test_an_alias_that_points_at_nothing_is_said_so(following):
+async def test_an_alias_that_points_at_nothing_is_said_so(following: Any) -> None:
     source, slot, tell = following
     source.queue.put_nowait(None)
     await tell(1, 1)
     assert slot.current is not None
 
 
-async def test_it_comes_back_after_the_registry_went_away(following):
+async def test_it_comes_back_after_the_registry_went_away(following: Any) -> None:
     source, slot, tell = following
     source.queue.put_nowait(UnavailableError("connection refused"))
     await tell(1, 1)

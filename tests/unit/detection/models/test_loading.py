@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,8 +15,8 @@ pytestmark = pytest.mark.unit
 
 
 @pytest.fixture
-def load(tmp_path, graph, manifest):
-    def run(data=None, **changes):
+def load(tmp_path: Any, graph: Any, manifest: Any) -> Any:
+    def run(data: Any = None, **changes: Any) -> Any:
         data = graph() if data is None else data
         path = tmp_path / "model.onnx"
         path.write_bytes(data)
@@ -28,7 +30,7 @@ def load(tmp_path, graph, manifest):
     return run
 
 
-def test_a_good_model_is_loaded_calibrated_and_named(load):
+def test_a_good_model_is_loaded_calibrated_and_named(load: Any) -> None:
     model = load()
     assert (model.reference.name, model.reference.alias, model.generation) == ("models/flows/versions/3", "champion", 7)
     # Raw 0.5 is calibrated to 0.25.
@@ -55,19 +57,19 @@ def test_a_good_model_is_loaded_calibrated_and_named(load):
         ({"thresholds": [{"score": 2}]}, "probability"),
     ],
 )
-def test_what_a_manifest_lacks_or_gets_wrong_refuses_the_model(load, changes, message):
+def test_what_a_manifest_lacks_or_gets_wrong_refuses_the_model(load: Any, changes: Any, message: Any) -> None:
     with pytest.raises(ModelRejectedError, match=message):
         load(**changes)
 
 
-def test_a_model_that_scores_the_golden_batch_otherwise_is_refused(load, manifest, graph):
+def test_a_model_that_scores_the_golden_batch_otherwise_is_refused(load: Any, manifest: Any, graph: Any) -> None:
     golden = manifest(graph())["golden"]
     golden["raw"][0] += 0.01
     with pytest.raises(ModelRejectedError, match="differ by"):
         load(golden=golden)
 
 
-def test_no_manifest_may_allow_any_difference(load, manifest, graph):
+def test_no_manifest_may_allow_any_difference(load: Any, manifest: Any, graph: Any) -> None:
     golden = manifest(graph())["golden"]
     golden["raw"][0] += 0.01
     golden["tolerance"] = 1.0
@@ -76,12 +78,12 @@ def test_no_manifest_may_allow_any_difference(load, manifest, graph):
 
 
 @pytest.mark.parametrize("data", [b"", b"not onnx", b"\x08\x07" * 100])
-def test_bytes_that_are_no_model_are_refused(load, data):
+def test_bytes_that_are_no_model_are_refused(load: Any, data: Any) -> None:
     with pytest.raises(ModelRejectedError):
         load(data)
 
 
-def test_a_graph_of_another_shape_is_refused(load, graph):
+def test_a_graph_of_another_shape_is_refused(load: Any, graph: Any) -> None:
     with pytest.raises(ModelRejectedError, match="float32"):
         load(graph(columns=5))
     with pytest.raises(ModelRejectedError, match="score"):
