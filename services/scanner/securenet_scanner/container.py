@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -82,11 +83,13 @@ def _permissions(settings: ScannerSettings) -> ImportPermissions:
 
 
 def _runner_limits(settings: ScannerSettings) -> RunnerLimits:
+    # The probes of all scans take at most half of what this process may open: callers need the rest.
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     pace = Pace(
         timeout=settings.probe_timeout,
         retries=settings.probe_retries,
         rate=float(settings.max_rate),
-        greatest_window=settings.max_window,
+        greatest_window=min(settings.max_window, max(16, files // (2 * settings.max_running_scans))),
     )
     return RunnerLimits(settings.max_running_scans, settings.banner_connections, pace)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
@@ -32,6 +33,7 @@ from securenet_scanner.scans.scan import (
 )
 from securenet_scanner.scans.stores import Page
 
+_BANNER_BYTES = 1 << 20
 _PROFILES = {
     PortProfile.TOP_100: scan_pb2.PORT_PROFILE_TOP_100,
     PortProfile.TOP_1000: scan_pb2.PORT_PROFILE_TOP_1000,
@@ -125,8 +127,13 @@ def _token(created: datetime, item_id: str, query: Sequence[int]) -> str:
 
 
 def scan_message(scan: Scan) -> scan_pb2.Scan:
-    """A scan, with its hosts where they were read."""
+    """A scan, with its hosts where they were read.
+
+    A host that talks on every port could make the message larger than callers accept: banners share a budget, and those
+    beyond it are left out here; WatchScan has them all.
+    """
     spec = scan.spec
+    budget = _BannerBudget(_BANNER_BYTES)
     return scan_pb2.Scan(
         name=scan.name,
         spec=scan_pb2.ScanSpec(
@@ -147,7 +154,7 @@ def scan_message(scan: Scan) -> scan_pb2.Scan:
         start_time=timestamp(scan.start_time),
         end_time=timestamp(scan.end_time),
         scopes=scan.scopes,
-        hosts=[_host(scan, host) for host in scan.hosts],
+        hosts=[_host(scan, host, budget) for host in scan.hosts],
     )
 
 
@@ -286,11 +293,24 @@ def _duration(seconds: float | None) -> Duration | None:
     return message
 
 
-def _host(scan: Scan, host: Host) -> scan_pb2.Host:
+class _BannerBudget:
+    """Lets banners pass until so many bytes have passed."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def take(self, banner: str) -> str:
+        if len(banner) > self._left:
+            return ""
+        self._left -= len(banner)
+        return banner
+
+
+def _host(scan: Scan, host: Host, budget: _BannerBudget) -> scan_pb2.Host:
     return scan_pb2.Host(
         address=host.address,
         host_name=host.host_name,
-        ports=[_port(facts) for facts in host.ports],
+        ports=[_port(replace(facts, banner=budget.take(facts.banner))) for facts in host.ports],
         findings=[_finding(scan.name, finding) for finding in host.findings],
     )
 

@@ -60,18 +60,6 @@ class Pace:
 _POLL = 0.1
 _MARK_EVERY = 0.25
 _NO_SOCKETS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EAGAIN})
-_UNREACHABLE = frozenset(
-    {
-        errno.EHOSTUNREACH,
-        errno.ENETUNREACH,
-        errno.EACCES,
-        errno.EPERM,
-        errno.ETIMEDOUT,
-        errno.EAFNOSUPPORT,
-        errno.EHOSTDOWN,
-        errno.EINVAL,
-    }
-)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _STARVED = 50
 """Times in a row that the system may have no socket for us while none is in flight; then it will never have one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -29,6 +29,9 @@ _REPORT_ALL_BELOW = 100
 """Ports asked for, below which closed and filtered ones are reported as well, …"""
 _REPORT_ALL_PROBES = 25_600
 """… unless there are so many hosts that it would be a flood."""
+
+_MAX_BANNERS_PER_HOST = 1_024
+"""A host on which more ports accept answers for everything (a tarpit, a proxy): asking them all would take hours."""
 
 
 class BannerSource(Protocol):
@@ -194,6 +197,7 @@ class _Execution:
         self._ports: list[PortFacts] = []
         self._findings: list[Finding] = []
         self._open: set[tuple[str, int]] = set()
+        self._asked: Counter[str] = Counter()
         scan = job.scan
         addresses = AddressList(scan.plan.spans)
         ports = scan.plan.ports
@@ -263,13 +267,17 @@ class _Execution:
     def _take_answers(self) -> None:
         while self._answers:
             answer = self._answers.popleft()
-            asked = answer.state is PortState.OPEN and not self._job.scan.spec.skip_banners
+            asked = answer.state is PortState.OPEN and self._may_ask(answer.address)
             facts = PortFacts(answer.address, answer.port, answer.state, answer.round_trip, identified=not asked)
             self._ports.append(facts)
             if answer.state is PortState.OPEN:
                 self._open.add((answer.address, answer.port))
             if asked and not (self._job.cancelled or self._job.suspended):
                 self._ask(facts)
+
+    def _may_ask(self, address: str) -> bool:
+        self._asked[address] += 1
+        return not self._job.scan.spec.skip_banners and self._asked[address] <= _MAX_BANNERS_PER_HOST
 
     def _ask(self, facts: PortFacts) -> None:
         task = asyncio.create_task(self._identify(facts))

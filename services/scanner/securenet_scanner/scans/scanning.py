@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 from securenet_core.exceptions import (
     FailedPreconditionError,
@@ -34,6 +35,8 @@ from securenet_scanner.scans.scan import (
     StateChange,
 )
 from securenet_scanner.scans.stores import Page, QueueFullError, ScanStore, ScopeStore
+
+T = TypeVar("T")
 
 _EVENTS_AT_ONCE = 500
 _PROGRESS_EVERY = 1.0
@@ -66,6 +69,8 @@ class Scopes:
         Raises `InvalidArgumentError` naming the field that is wrong.
         """
         now = datetime.now(UTC)
+        texts = {"scope.authorized_by": wanted.authorized_by, "scope.reason": wanted.reason, "request_id": request_id}
+        _refuse_zero_bytes(texts)
         if not wanted.cidrs:
             raise InvalidArgumentError.of("scope.cidrs", "empty; expected at least one network")
         for place, cidr in enumerate(wanted.cidrs):
@@ -132,6 +137,7 @@ class Scans:
         Raises `InvalidArgumentError`, `PermissionDeniedError` where an address is in no scope, and
         `ResourceExhaustedError` where too many scans wait.
         """
+        _refuse_zero_bytes({"spec.description": spec.description, "request_id": request_id})
         plan = await self._plan(spec)
         allowed, authority = await self._authorize(principal, spec, plan)
         scan = Scan(
@@ -148,6 +154,10 @@ class Scans:
         if validate_only:
             return scan
         entry = _entry(principal, "scan.start", scan.name, authority, _detail(spec, plan))
+        # Once stored it must be queued, also where the caller has gone in between.
+        return await _to_its_end(self._keep(scan, request_id, entry))
+
+    async def _keep(self, scan: Scan, request_id: str, entry: AuditEntry) -> Scan:
         try:
             stored, new = await self._store.create(scan, request_id, entry, self._limits.max_pending)
         except QueueFullError as error:
@@ -171,7 +181,7 @@ class Scans:
         scan = _present(await self._store.head(principal.tenant, scan_id), scan_id)
         if not scan.state.ended:
             await self._store.audit(_entry(principal, "scan.cancel", scan.name, scan.scopes, ""))
-            await self._runner.cancel(scan_id)
+            await _to_its_end(self._runner.cancel(scan_id))
         return await self.get(principal, scan_id)
 
     async def cancel_resting_on(self, principal: Principal, scope_name: str) -> int:
@@ -266,6 +276,23 @@ async def authority_of(scopes_of: Scopes, scan: Scan) -> str:
     except OutOfScopeError as error:
         return f"a scope ended: {error}"
     return ""
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Await work that goes on to its end even where the one who waits is cancelled."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        raise
+
+
+def _refuse_zero_bytes(texts: dict[str, str]) -> None:
+    """Databases do not keep them in texts."""
+    for field, text in texts.items():
+        if "\0" in text:
+            raise InvalidArgumentError.of(field, "holds a zero byte")
 
 
 async def _either(changed: asyncio.Event, seconds: float) -> None:
