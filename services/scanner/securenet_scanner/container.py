@@ -23,8 +23,10 @@ from securenet_scanner.advisories.sqlite_knowledge import SqliteKnowledgeBase
 from securenet_scanner.network.banners import BannerReader, Patience
 from securenet_scanner.network.connecting import Pace
 from securenet_scanner.network.system_resolver import resolve_by_system
-from securenet_scanner.scans.running import Authority, BannerSource, RunnerLimits, ScanRunner
-from securenet_scanner.scans.scanning import ScanLimits, Scans, Scopes, authority_of
+from securenet_scanner.scans.execution import Authority, BannerSource, RunnerLimits
+from securenet_scanner.scans.running import ScanRunner
+from securenet_scanner.scans.scanning import ScanLimits, Scans
+from securenet_scanner.scans.scoping import Scopes, authority_of
 from securenet_scanner.scans.sqlalchemy_scans import SqlalchemyScanStore
 from securenet_scanner.scans.sqlalchemy_scopes import SqlalchemyScopeStore
 from securenet_scanner.scans.stores import ScanStore

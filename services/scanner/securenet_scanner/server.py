@@ -14,7 +14,8 @@ from securenet_core.principal import ALL_ROLES, Role, current_principal
 from securenet_scanner import convert
 from securenet_scanner.advisories.importing import KnowledgeImports
 from securenet_scanner.advisories.packages import Packages
-from securenet_scanner.scans.scanning import Scans, Scopes
+from securenet_scanner.scans.scanning import Scans
+from securenet_scanner.scans.scoping import Scopes
 
 DESCRIPTOR = scanner_pb2.DESCRIPTOR.services_by_name["ScannerService"]
 

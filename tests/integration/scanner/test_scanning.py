@@ -27,9 +27,11 @@ from securenet_scanner.network.banners import Banner
 from securenet_scanner.network.connecting import PortState
 from securenet_scanner.network.ports import PortProfile
 from securenet_scanner.network.scopes import Scope
-from securenet_scanner.scans.running import RunnerLimits, ScanRunner
+from securenet_scanner.scans.execution import RunnerLimits
+from securenet_scanner.scans.running import ScanRunner
 from securenet_scanner.scans.scan import PortFacts, Progress, Scan, ScanSpec, ScanState, StateChange
-from securenet_scanner.scans.scanning import ScanLimits, Scans, Scopes, authority_of
+from securenet_scanner.scans.scanning import ScanLimits, Scans
+from securenet_scanner.scans.scoping import Scopes, authority_of
 from securenet_scanner.scans.sqlalchemy_models import AuditRow
 from securenet_scanner.scans.sqlalchemy_scans import SqlalchemyScanStore
 from securenet_scanner.scans.sqlalchemy_scopes import SqlalchemyScopeStore

@@ -1,14 +1,12 @@
-"""What callers may do with scans and scopes. Permission comes first, and everything is told to the audit log."""
+"""What callers may do with scans. Permission comes first, and everything is told to the audit log."""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
-import secrets
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
 
 from securenet_core.exceptions import (
     FailedPreconditionError,
@@ -20,8 +18,9 @@ from securenet_core.exceptions import (
 from securenet_core.principal import Principal
 from securenet_scanner.network import scopes
 from securenet_scanner.network.ports import PortProfile, PortsError, parse_ports, profile_ports
-from securenet_scanner.network.scopes import OutOfScopeError, Scope
-from securenet_scanner.network.targets import Resolver, TargetError, parse_network, resolve, unmapped
+from securenet_scanner.network.scopes import OutOfScopeError
+from securenet_scanner.network.targets import Resolver, TargetError, resolve, unmapped
+from securenet_scanner.scans.requests import audit_entry, new_id, refuse_zero_bytes, to_its_end
 from securenet_scanner.scans.running import ScanRunner
 from securenet_scanner.scans.scan import (
     AuditEntry,
@@ -34,9 +33,8 @@ from securenet_scanner.scans.scan import (
     ScanState,
     StateChange,
 )
-from securenet_scanner.scans.stores import Page, QueueFullError, ScanStore, ScopeStore
-
-T = TypeVar("T")
+from securenet_scanner.scans.scoping import Scopes
+from securenet_scanner.scans.stores import Page, QueueFullError, ScanStore
 
 _EVENTS_AT_ONCE = 500
 _PROGRESS_EVERY = 1.0
@@ -49,74 +47,6 @@ class ScanLimits:
     max_addresses: int = 65_536
     max_probes: int = 16_777_216
     max_pending: int = 100
-
-
-class Scopes:
-    """The tenants' permissions to scan."""
-
-    def __init__(self, store: ScopeStore, *, loopback: bool) -> None:
-        self._store = store
-        self._loopback = loopback
-
-    async def holding(self, tenant: str) -> list[Scope]:
-        """Every scope that holds now, the built-in one among them."""
-        built_in = [scopes.loopback(tenant)] if self._loopback else []
-        return built_in + await self._store.active(tenant, datetime.now(UTC))
-
-    async def create(self, principal: Principal, wanted: Scope, request_id: str) -> Scope:
-        """Allow the tenant to scan networks until a time.
-
-        Raises `InvalidArgumentError` naming the field that is wrong.
-        """
-        now = datetime.now(UTC)
-        texts = {"scope.authorized_by": wanted.authorized_by, "scope.reason": wanted.reason, "request_id": request_id}
-        _refuse_zero_bytes(texts)
-        if not wanted.cidrs:
-            raise InvalidArgumentError.of("scope.cidrs", "empty; expected at least one network")
-        for place, cidr in enumerate(wanted.cidrs):
-            try:
-                parse_network(cidr)
-            except TargetError as error:
-                raise InvalidArgumentError.of(f"scope.cidrs[{place}]", str(error)) from error
-        if not wanted.authorized_by.strip():
-            raise InvalidArgumentError.of("scope.authorized_by", "empty; say who allowed it")
-        if not wanted.reason.strip():
-            raise InvalidArgumentError.of("scope.reason", "empty; say why it is allowed")
-        if wanted.expire_time is None or wanted.expire_time <= now:
-            raise InvalidArgumentError.of("scope.expire_time", "absent or past; a scope ends at some time to come")
-        scope = Scope(
-            id=_new_id(),
-            tenant=principal.tenant,
-            cidrs=wanted.cidrs,
-            authorized_by=wanted.authorized_by.strip(),
-            reason=wanted.reason.strip(),
-            expire_time=wanted.expire_time,
-            created_by=principal.subject,
-            create_time=now,
-        )
-        detail = f"{', '.join(scope.cidrs)} until {wanted.expire_time.isoformat()}: {scope.reason}"
-        entry = _entry(principal, "scope.create", scope.name, (scope.authorized_by,), detail)
-        return await self._store.create(scope, request_id, entry)
-
-    async def page(self, principal: Principal, page: Page) -> list[Scope]:
-        """One page, the latest first; loopback stands at the end of the last one."""
-        found = await self._store.page(principal.tenant, datetime.now(UTC), page)
-        if self._loopback and len(found) < page.size:
-            found.append(scopes.loopback(principal.tenant))
-        return found
-
-    async def delete(self, principal: Principal, scope_id: str) -> None:
-        """End a scope.
-
-        Raises `NotFoundError`, and `FailedPreconditionError` for the built-in one.
-        """
-        if scope_id == scopes.LOOPBACK_ID:
-            raise FailedPreconditionError(
-                "scopes/loopback is built in; the setting loopback_scope turns it off", reason="SCOPE_BUILT_IN"
-            )
-        entry = _entry(principal, "scope.delete", f"scopes/{scope_id}", (), "")
-        if not await self._store.delete(principal.tenant, scope_id, entry):
-            raise NotFoundError(f"scopes/{scope_id} is not there, or was deleted", reason="SCOPE_NOT_FOUND")
 
 
 class Scans:
@@ -137,11 +67,11 @@ class Scans:
         Raises `InvalidArgumentError`, `PermissionDeniedError` where an address is in no scope, and
         `ResourceExhaustedError` where too many scans wait.
         """
-        _refuse_zero_bytes({"spec.description": spec.description, "request_id": request_id})
+        refuse_zero_bytes({"spec.description": spec.description, "request_id": request_id})
         plan = await self._plan(spec)
         allowed, authority = await self._authorize(principal, spec, plan)
         scan = Scan(
-            id=_new_id(),
+            id=new_id(),
             tenant=principal.tenant,
             spec=spec,
             plan=plan,
@@ -153,9 +83,9 @@ class Scans:
         )
         if validate_only:
             return scan
-        entry = _entry(principal, "scan.start", scan.name, authority, _detail(spec, plan))
+        entry = audit_entry(principal, "scan.start", scan.name, authority, _detail(spec, plan))
         # Once stored it must be queued, also where the caller has gone in between.
-        return await _to_its_end(self._keep(scan, request_id, entry))
+        return await to_its_end(self._keep(scan, request_id, entry))
 
     async def _keep(self, scan: Scan, request_id: str, entry: AuditEntry) -> Scan:
         try:
@@ -180,8 +110,8 @@ class Scans:
         """End a scan within a second; one that has ended stays as it is. Raises `NotFoundError`."""
         scan = _present(await self._store.head(principal.tenant, scan_id), scan_id)
         if not scan.state.ended:
-            await self._store.audit(_entry(principal, "scan.cancel", scan.name, scan.scopes, ""))
-            await _to_its_end(self._runner.cancel(scan_id))
+            await self._store.audit(audit_entry(principal, "scan.cancel", scan.name, scan.scopes, ""))
+            await to_its_end(self._runner.cancel(scan_id))
         return await self.get(principal, scan_id)
 
     async def cancel_resting_on(self, principal: Principal, scope_name: str) -> int:
@@ -198,7 +128,7 @@ class Scans:
             raise FailedPreconditionError(
                 f"{scan.name} is {scan.state.value}; cancel it first", reason="SCAN_NOT_ENDED"
             )
-        entry = _entry(principal, "scan.delete", scan.name, scan.scopes, _detail(scan.spec, scan.plan))
+        entry = audit_entry(principal, "scan.delete", scan.name, scan.scopes, _detail(scan.spec, scan.plan))
         await self._store.delete(principal.tenant, scan_id, entry)
 
     async def watch(self, principal: Principal, scan_id: str, from_sequence: int) -> AsyncIterator[Event]:
@@ -256,7 +186,7 @@ class Scans:
         try:
             allowed = scopes.authorize(plan.spans, holding, datetime.now(UTC))
         except OutOfScopeError as error:
-            entry = _entry(principal, "scan.refused", "", (), f"{_detail(spec, plan)}: {error}")
+            entry = audit_entry(principal, "scan.refused", "", (), f"{_detail(spec, plan)}: {error}")
             await self._store.audit(entry)
             raise PermissionDeniedError(str(error), reason="OUT_OF_SCOPE", metadata={"target": error.target}) from error
         authority = tuple(
@@ -269,42 +199,12 @@ class Scans:
         return scan if progress is None or scan.state.ended else replace(scan, progress=progress)
 
 
-async def authority_of(scopes_of: Scopes, scan: Scan) -> str:
-    """Why a scan may not go on: a scope that it rests on has ended. Empty where it may."""
-    try:
-        scopes.authorize(scan.plan.spans, await scopes_of.holding(scan.tenant), datetime.now(UTC))
-    except OutOfScopeError as error:
-        return f"a scope ended: {error}"
-    return ""
-
-
-async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """Await work that goes on to its end even where the one who waits is cancelled."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait((task,))
-        raise
-
-
-def _refuse_zero_bytes(texts: dict[str, str]) -> None:
-    """Databases do not keep them in texts."""
-    for field, text in texts.items():
-        if "\0" in text:
-            raise InvalidArgumentError.of(field, "holds a zero byte")
-
-
 async def _either(changed: asyncio.Event, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
             await changed.wait()
     except TimeoutError:
         pass
-
-
-def _new_id() -> str:
-    return secrets.token_hex(8)
 
 
 def _present(scan: Scan | None, scan_id: str) -> Scan:
@@ -322,7 +222,3 @@ def _detail(spec: ScanSpec, plan: Plan) -> str:
     addresses: Sequence[str] = [str(span) for span in plan.spans[:8]]
     what = f"{targets} → {', '.join(addresses)}; {len(plan.ports)} ports, {plan.probes} probes"
     return f"{what}; {spec.description}" if spec.description else what
-
-
-def _entry(principal: Principal, action: str, resource: str, authority: tuple[str, ...], detail: str) -> AuditEntry:
-    return AuditEntry(datetime.now(UTC), principal.tenant, principal.subject, action, resource, authority, detail)

@@ -13,7 +13,7 @@ from securenet_core.sqlalchemy_database import Database
 from securenet_scanner.network.scopes import Scope
 from securenet_scanner.scans.scan import AuditEntry
 from securenet_scanner.scans.sqlalchemy_models import ScopeRow
-from securenet_scanner.scans.sqlalchemy_scans import audit_row, to_micros
+from securenet_scanner.scans.sqlalchemy_rows import audit_row, to_micros
 from securenet_scanner.scans.stores import Page
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
