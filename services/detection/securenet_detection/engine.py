@@ -40,7 +40,7 @@ class TenantState:
 
     def __init__(self, settings: DetectorSettings) -> None:
         self.behaviours = behaviours(settings)
-        self.model = ModelDetector(settings.state)
+        self.model = ModelDetector(settings.model, settings.state)
         self.context = SourceContext(settings.state.contexts)
         #: Ordinal of the next row; 0 stands for "never" in the tables.
         self.ordinal = 1

@@ -20,8 +20,10 @@ Float = NDArray[np.float64]
 #: Weight of a piece of evidence by its level; position 0 is "no evidence".
 WEIGHTS: Final[Float] = np.array([0.0, 0.15, 0.45, 0.75, 0.92])
 
-#: Risk from which a level holds: low, medium, high, critical.
-_BOUNDS: Final[Float] = np.array([0.40, 0.70, 0.90])
+#: Risk from which a level holds.
+_MEDIUM: Final = 0.40
+_HIGH: Final = 0.70
+_CRITICAL: Final = 0.90
 
 #: The same number, computed another way, must not fall to the next lower level.
 _EPSILON: Final = 1e-9
@@ -58,5 +60,8 @@ def levels(risks: Float, tactics: NDArray[np.int64], certain: NDArray[np.bool_])
         tactics: (n,), how many distinct ATT&CK tactics the evidence shows.
         certain: (n,), rows with both an indicator and a behaviour.
     """
-    found = (np.searchsorted(_BOUNDS, risks + _EPSILON, side="right") + 1).astype(np.uint8)
-    return np.where((tactics >= 2) | certain, found, np.minimum(found, ThreatLevel.HIGH)).astype(np.uint8)
+    found = np.full(len(risks), ThreatLevel.LOW, np.uint8)
+    found += risks >= _MEDIUM - _EPSILON
+    found += risks >= _HIGH - _EPSILON
+    found += (risks >= _CRITICAL - _EPSILON) & ((tactics >= 2) | certain)
+    return found

@@ -108,6 +108,16 @@ class BruteForceSettings(_Part):
     """Largest payload of either side that counts where the sensor did not judge the login."""
 
 
+class ModelDetectorSettings(_Part):
+    """When the model's suspicions become a finding."""
+
+    flows: Count = 3
+    """Suspicious flows of a source to a port that make a finding."""
+
+    window_seconds: Seconds = 3600.0
+    """How far back is counted."""
+
+
 class DetectorSettings(_Part):
     """Every detector's settings."""
 
@@ -125,6 +135,9 @@ class DetectorSettings(_Part):
 
     brute_force: BruteForceSettings = BruteForceSettings()
     """brute-force."""
+
+    model: ModelDetectorSettings = ModelDetectorSettings()
+    """model."""
 
 
 class DetectionSettings(ServerSettings):

@@ -21,7 +21,9 @@ from securenet_detection.settings import BruteForceSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
 
 _SERVICES: Final = ("ssh", "ftp", "rdp", "smb", "telnet", "vnc", "rfb")
-_PORTS: Final = (21, 22, 23, 445, 3389, 5900)
+#: By port: whether people log in there.
+_PORTS: Final = np.zeros(1 << 16, np.bool_)
+_PORTS[[21, 22, 23, 445, 3389, 5900]] = True
 _UNAUTHORIZED: Final = 401
 
 #: One connection does not stand for more attempts than this, whatever its log says.
@@ -74,7 +76,7 @@ class BruteForce:
         """int64 (n,) attempts that each row stands for, and which rows the sensor judged to have failed."""
         batch = seen.batch
         known = batch.has("service")
-        auth = batch.texts("service").matches(_SERVICES) | (~known & np.isin(seen.dst_port, _PORTS))
+        auth = batch.texts("service").matches(_SERVICES) | (~known & _PORTS[seen.dst_port])
         auth &= seen.protocol == TCP
         sent, received = batch.number("orig_bytes").astype(np.int64), batch.number("resp_bytes").astype(np.int64)
         limit = self._settings.max_bytes

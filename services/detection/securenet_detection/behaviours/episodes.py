@@ -37,7 +37,7 @@ class Samples:
         at = positions % _RING
         self.position[at] = positions
         self.ordinal[at] = rows + seen.ordinal
-        self.flow_id[at] = seen.flow_ids()[rows]
+        self.flow_id[at] = seen.flow_ids(rows)
         self.peer[at] = seen.batch.dst_addr[rows]
 
     def get(self, positions: Int64, before: int) -> tuple[Sample, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeVar, cast
 
 import numpy as np
@@ -14,7 +14,6 @@ from securenet_flows.batch import CONN_STATES, FlowBatch
 
 Bool = NDArray[np.bool_]
 Int64 = NDArray[np.int64]
-Objects = NDArray[np.object_]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 TCP: Final = 6
@@ -56,7 +55,6 @@ class Observation:
     protocol: Int64
     ordinal: int
     learn: bool
-    _flow_ids: list[Objects] = field(default_factory=list, init=False)
 
     @classmethod
     def of(cls, batch: FlowBatch, *, seed: int, ordinal: int, learn: bool) -> Observation:
@@ -90,12 +88,10 @@ class Observation:
     def __len__(self) -> int:
         return len(self.batch)
 
-    def flow_ids(self) -> Objects:
-        """The flows' identities, None where absent; decoded at the first call."""
-        if not self._flow_ids:
-            column = self.batch.texts("flow_id")
-            self._flow_ids.append(np.array((*column.values, None), dtype=np.object_)[column.codes])
-        return self._flow_ids[0]
+    def flow_ids(self, rows: Int64) -> list[str | None]:
+        """Identities of the flows of the given rows, None where absent."""
+        column = self.batch.texts("flow_id")
+        return [None if code < 0 else column.values[code] for code in column.codes[rows].tolist()]
 
     def source(self, row: int) -> str:
         """The originator's address as text."""

@@ -1,4 +1,7 @@
-"""The model as a detector: it judges each flow alone; what it suspects is gathered by source, destination and port."""
+"""The model as a detector: it judges each flow alone; what it suspects is gathered by source and port.
+
+A finding needs several suspicious flows, since one flow alone is all that the verdict of that flow is about.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,27 @@ from securenet_detection.behaviours.episodes import Episodes
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.fusion import levels
-from securenet_detection.settings import StateSettings
+from securenet_detection.settings import ModelDetectorSettings, StateSettings
 from securenet_detection.threats import AnalyticType, ThreatLevel
 
 Float = NDArray[np.float64]
-
-_WINDOW_NS = 3600 * 10**9
 
 
 class ModelDetector:
     """Evidence of the serving model, and the flows of its findings."""
 
-    def __init__(self, state: StateSettings) -> None:
-        self._episodes = Episodes(entities=state.entities, members=0, window_ns=_WINDOW_NS)
+    def __init__(self, settings: ModelDetectorSettings, state: StateSettings) -> None:
+        self._settings = settings
+        self._episodes = Episodes(entities=state.entities, members=0, window_ns=int(settings.window_seconds * 1e9))
         self.definition = Definition(
             name="model",
             version="1",
             description="Calibrated probability of a trained model that the flow is malicious.",
             analytic_type=AnalyticType.MODEL,
-            thresholds=(Threshold("medium", 0.40, "risk", "piece of risk from which a finding is made"),),
+            thresholds=(
+                Threshold("flows", settings.flows, "flows", "suspicious flows that make a finding"),
+                Threshold("window", settings.window_seconds, "seconds", "how far back is counted"),
+            ),
             required_fields=(),
             techniques=(),
         )
@@ -48,10 +53,10 @@ class ModelDetector:
             return None
         out = self._episodes.count(
             seen,
-            keys=kernels.combine(kernels.combine(seen.src, seen.dst), seen.dst_port),
+            keys=kernels.combine(seen.src, (seen.dst_port << 1) | seen.dst_local),
             members=seen.dst,
             weights=suspected.astype(np.int64),
-            thresholds=np.ones(rows, np.int64),
+            thresholds=np.full(rows, self._settings.flows, np.int64),
         )
         if out is None:
             out = np.zeros((rows, 7), np.int64)
@@ -69,8 +74,8 @@ class ModelDetector:
         )
 
     def scope(self, seen: Observation, row: int) -> Scope:
-        """Source, destination and port."""
-        return Scope(seen.source(row), seen.destination(row), int(seen.dst_port[row]))
+        """Source, port, and whether the other side is local."""
+        return Scope(seen.source(row), "local" if seen.dst_local[row] else "remote", int(seen.dst_port[row]))
 
     def summary(self, seen: Observation, row: int, observed: Observed) -> str:
         """One sentence for a person."""
