@@ -36,6 +36,12 @@ MODULES: Final[Mapping[str, str]] = {
     "detection": "securenet_detection",
 }
 
+#: Public key of an embedded registry, below its data folder; detection serves no model that another key signed.
+SIGNING_KEY: Final = Path("keys/signing.pub.pem")
+
+#: Model that detection serves unless told otherwise.
+DEFAULT_MODEL: Final = "flow-threat"
+
 #: Seconds until a service must say SERVING; the first start compiles loops and makes databases.
 START_TIMEOUT: Final = 120.0
 _POLL: Final = 0.05
@@ -246,15 +252,22 @@ class EmbeddedSuite:
             for name, process in self.processes.items():
                 self._on_step(f"starting {name}")
                 if name == "detection" and "registry" in self.processes:
-                    # The model's name is known only once the registry can say what it has.
-                    self._serving("registry", base, deadline)
-                process.start(self._environment(name, run_dir, base), run_dir)
+                    self._wait_for_registry(base, deadline)
+                process.start(self._environment(name, run_dir), run_dir)
             for name in self.processes:
                 self._on_step(f"waiting for {name}")
                 self._serving(name, base, deadline)
         except BaseException:
             self.stop()
             raise
+
+    def _wait_for_registry(self, base: ConnectionSettings | None, deadline: float) -> None:
+        """Until it can say which model was promoted, where that is the question; else until it has an address."""
+        if self._model or not (self.data_dir / "registry.sqlite").exists():
+            self.processes["registry"].wait_listening(deadline)
+        else:
+            self._serving("registry", base, deadline)
+            self._model = self._promoted(base)
 
     def _serving(self, name: str, base: ConnectionSettings | None, deadline: float) -> None:
         process = self.processes[name]
@@ -266,8 +279,9 @@ class EmbeddedSuite:
         from securenet_client.suite import SecureNet  # noqa: PLC0415 - the suite needs more than starting services does
 
         with SecureNet(self.connection(base=base)) as net:
-            name = self._model or self._promoted(base)
-            champion = net.registry.get_model(name).alias() if name else None
+            models = net.registry.list_models()
+            name = self._model or DEFAULT_MODEL
+            champion = next((model.alias() for model in models if model.id == name), None)
             if champion is None:
                 return ""
             deadline = time.monotonic() + timeout
@@ -277,7 +291,7 @@ class EmbeddedSuite:
                 model = serving.current.model if serving.current else None
                 if model is not None and model.name.endswith(f"/versions/{champion.version}"):
                     return model.name
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or " refused" in serving.detail:
                     raise UnavailableError(f"detection does not serve {name}: {serving.detail}")
                 time.sleep(_POLL)
 
@@ -289,7 +303,7 @@ class EmbeddedSuite:
             moved = [(found.update_time, model.id) for model in registry.list_models() if (found := model.alias())]
         return max(moved, key=lambda pair: (pair[0] is not None, pair[0], pair[1]))[1] if moved else ""
 
-    def _environment(self, name: str, run_dir: Path, base: ConnectionSettings | None) -> dict[str, str]:
+    def _environment(self, name: str, run_dir: Path) -> dict[str, str]:
         prefix = f"SECURENET_{name.upper()}_"
         environment = dict(os.environ)
         if not self._keep:
@@ -300,9 +314,9 @@ class EmbeddedSuite:
         if name == "detection":
             if "registry" in self.processes:
                 environment[f"{prefix}REGISTRY"] = self.processes["registry"].address
-                model = self._model or self._promoted(base)
-                if model:
-                    environment[f"{prefix}MODEL_NAME"] = model
+                environment.setdefault(f"{prefix}MODEL_TRUSTED_KEY", str(self.data_dir.absolute() / SIGNING_KEY))
+                if self._model:
+                    environment[f"{prefix}MODEL_NAME"] = self._model
             if self.tenants:
                 environment[f"{prefix}TOKENS_FILE"] = str(self._write_tokens(run_dir))
                 # Captures come one after another, so that the state of earlier ones may go.

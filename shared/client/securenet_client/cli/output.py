@@ -120,7 +120,13 @@ class Output:
 def _console(stream: Any) -> Console:
     from rich.console import Console  # noqa: PLC0415 - only tables and progress need it
 
-    return Console(file=stream, width=None if stream.isatty() else _WIDTH, highlight=False)
+    class PipedConsole(Console):
+        """Leaves a broken pipe to the command, where Rich would end the process with exit code 1."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return PipedConsole(file=stream, width=None if stream.isatty() else _WIDTH, highlight=False)
 
 
 def _shown(value: Any) -> str:
