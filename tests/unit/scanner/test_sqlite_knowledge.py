@@ -122,6 +122,19 @@ def test_a_broken_feed_leaves_the_old_file_alone(tmp_path: Path) -> None:
     base.close()
 
 
+def test_listed_versions_outside_the_ranges_are_kept_and_the_others_are_in_the_ranges(tmp_path: Path) -> None:
+    item = record("A")
+    item["affected"][0]["versions"] = ["1.0", "1.5", "7.0"]
+    build(write(tmp_path / "feeds", item), tmp_path / "k.sqlite")
+    base = SqliteKnowledgeBase(tmp_path / "k.sqlite")
+    affected = [version for version in ("1.0", "1.5", "2.0", "7.0", "7.1") if ids(base, f"pkg:pypi/x@{version}")]
+    assert affected == ["1.0", "1.5", "7.0"]
+    with base.reading() as source:
+        assert source is not None
+        assert match_packages(source, ["pkg:pypi/x@7"])[0].vulnerabilities[0].reason.endswith("listed version: 7.0")
+    base.close()
+
+
 def test_validation_changes_nothing(tmp_path: Path) -> None:
     build(write(tmp_path / "feeds", record("A")), tmp_path / "k.sqlite", validate_only=True)
     assert not (tmp_path / "k.sqlite").exists()

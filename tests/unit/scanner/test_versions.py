@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from securenet_scanner import versions
@@ -57,3 +59,16 @@ def test_the_release_of_an_ecosystem_does_not_matter() -> None:
 def test_an_unknown_ecosystem_is_said_to_be_unknown() -> None:
     with pytest.raises(versions.UnsupportedEcosystemError, match=r"'Debian'.*PyPI"):
         versions.compare("Debian", "1", "2")
+
+
+@pytest.mark.parametrize(("file", "ecosystem"), [("pypi", "PyPI"), ("semver", "npm")])
+def test_the_ordering_fixtures(shared_data: Path, file: str, ecosystem: str) -> None:
+    lines = (shared_data / "vulns" / "versions" / f"{file}-versions.txt").read_text().splitlines()
+    relations = [line.split() for line in lines if line.strip() and not line.startswith("//")]
+    assert len(relations) > 30
+    wrong = [
+        (a, relation, b)
+        for a, relation, b in relations
+        if versions.compare(ecosystem, a, b) != {"<": -1, "=": 0, ">": 1}[relation]
+    ]
+    assert wrong == []

@@ -9,16 +9,18 @@ import sqlite3
 import threading
 import uuid
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from securenet_scanner import versions
 from securenet_scanner.advisories import feeds, records
 from securenet_scanner.advisories.feeds import FeedError, FeedFile, FeedKind, Limits
 from securenet_scanner.advisories.importing import ImportStep, Teller
-from securenet_scanner.advisories.osv import Advisory
+from securenet_scanner.advisories.osv import Advisory, Affected, Rule
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Part of the knowledge version: the same feeds read by other rules are other knowledge."""
 
 _SCHEMA = """
@@ -231,7 +233,7 @@ class _Build:
             for item in advisory.affected:
                 ranges = [[(event.kind, event.version) for event in events] for events in item.ranges]
                 affected.append(
-                    (item.ecosystem, item.name, key, json.dumps([ranges, item.versions], separators=(",", ":")))
+                    (item.ecosystem, item.name, key, json.dumps([ranges, _unranged(item)], separators=(",", ":")))
                 )
 
     def _write(self, advisories: list[tuple[object, ...]], affected: list[tuple[object, ...]]) -> None:
@@ -318,6 +320,15 @@ class _Build:
             "data_time": max(dates).isoformat() if dates else "",
         }
         self._connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+
+
+def _unranged(item: Affected) -> Sequence[str]:
+    """The listed versions that no range holds: the others say nothing more, and are most of what feeds list."""
+    order = versions.ordering(item.ecosystem)
+    if order is None or not item.ranges or not item.versions:
+        return item.versions
+    ranges = Rule(replace(item, versions=()), order)
+    return [version for version in item.versions if not ranges.affects(order(version))]
 
 
 def _epss_row(text: str) -> tuple[str, float] | None:
