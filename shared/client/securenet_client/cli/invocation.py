@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -255,6 +257,9 @@ def execute(function: Callable[..., int | None], values: Mapping[str, Any], chos
     given = {option: value for option, value in chosen.items() if value is not None}
     out = Output(given.pop("output", OutputFormat.TABLE).value, quiet=given.pop("quiet", False))
     run = Invocation(out, **given)
+    if threading.current_thread() is threading.main_thread():
+        # SIGTERM ends a command as Ctrl-C does, so that what it started is stopped.
+        signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = function(run, **values)
         sys.stdout.flush()
@@ -272,6 +277,10 @@ def execute(function: Callable[..., int | None], values: Mapping[str, Any], chos
         out.complain(message)
         return code
     return code or ExitCode.CLEAN
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _described(error: Exception, run: Invocation) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -87,7 +88,8 @@ def environment_purls() -> list[str]:
     for distribution in distributions():
         name, version = distribution.metadata["Name"], distribution.version
         if name and version:
-            normal = quote(name.lower().replace("_", "-").replace(".", "-"))
+            # The normal form of PEP 503.
+            normal = quote(re.sub(r"[-_.]+", "-", name).lower())
             found.add(f"pkg:pypi/{normal}@{quote(version, safe='')}")
     return sorted(found)
 

@@ -123,9 +123,7 @@ def show_scan(run: Invocation, done: Scan) -> None:
             f"{progress.probes_done if progress else 0:,} probes, {len(ports)} open ports on {len(hosts)} hosts"
         )
         if not done.knowledge_version:
-            run.out.say(
-                "no knowledge base: versions were not matched with vulnerabilities (securenet knowledge import)"
-            )
+            run.out.say("what was found was not matched with vulnerabilities")
 
 
 def show_scan_findings(run: Invocation, hosts: tuple[Host, ...]) -> None:
