@@ -87,8 +87,9 @@ def analyze(
             written.close()
     if run.out.form == "table":
         report.show(run)
-    report.summarize(run, reading.problems)
-    if reading.unreadable:
+    report.summarize(run)
+    reading.summarize()
+    if reading.bad_files:
         return ExitCode.WRONG_USAGE
     return ExitCode.FOUND if fail_on is not None and report.worst >= fail_on.number else ExitCode.CLEAN
 
@@ -148,7 +149,7 @@ class _Report:
             run.out.records(self.gravest, columns, "The gravest flows")
         show_findings(run, self.findings)
 
-    def summarize(self, run: Invocation, problems: int) -> None:
+    def summarize(self, run: Invocation) -> None:
         """Counts on stderr."""
         counts = ", ".join(
             f"{count:,} {level.value}" for level, count in zip(Level, self.levels[1:], strict=True) if count
@@ -160,8 +161,6 @@ class _Report:
             run.out.say(f"{self.levels[0]:,} flows could not be scored; their records say why")
         for skipped in sorted(self.skipped):
             run.out.say(f"not judged somewhere by {skipped}")
-        if problems:
-            run.out.say(f"{problems:,} records or files could not be read")
 
 
 def show_findings(run: Invocation, findings: list[dict[str, Any]], title: str = "Findings") -> None:

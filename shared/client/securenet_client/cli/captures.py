@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from securenet_client.analysis.capture import CaptureAnalysis
 from securenet_client.analysis.rows import DetectorNames
@@ -14,21 +15,39 @@ from securenet_client.cli.invocation import CommandError, Invocation
 from securenet_client.connection import ConnectionSettings
 from securenet_client.detection.client import DetectionClient
 from securenet_client.detection.convert import MOST_ROWS
-from securenet_flows import Capture, FlowBatch, FlowDataError, ReadOptions, ReadReport, find_captures
+from securenet_flows import (
+    Capture,
+    FlowBatch,
+    FlowDataError,
+    LabelError,
+    ReadOptions,
+    ReadReport,
+    RecordError,
+    find_captures,
+)
 
 if TYPE_CHECKING:
     from securenet_client.embedded import EmbeddedSuite
 
-#: Located errors that are printed before only their number is.
-_SHOWN_ERRORS = 100
+#: Bad records of one file that are printed before they are only counted. Files that cannot be read always are.
+_SHOWN_RECORDS: Final = 20
 
 
 class Reading:
-    """Finds captures, and counts and says what cannot be read of them."""
+    """Finds captures, and counts and says what cannot be read of them.
+
+    Attributes:
+        bad_files: files that could not be read, or not to their end.
+        bad_records: records that could not be read; the rest of their files could.
+        bad_labels: flows that were read, without the label that their source should have given.
+    """
 
     def __init__(self, run: Invocation, *, strict: bool) -> None:
         self.run = run
-        self.problems = 0
+        self.bad_files = 0
+        self.bad_records = 0
+        self.bad_labels = 0
+        self._shown: Counter[str] = Counter()
         self.options = ReadOptions(batch_rows=min(16_384, MOST_ROWS), strict=strict, on_error=self._tell)
         self.report = ReadReport()
 
@@ -40,21 +59,35 @@ class Reading:
         """
         missing = [path for path in paths if path != "-" and not Path(path).exists()]
         for path in missing:
-            self.problems += 1
+            self.bad_files += 1
             self.run.out.complain(f"{path}: no such file or directory")
         return list(find_captures([path for path in paths if path not in missing], self.options, self.report))
 
     def _tell(self, error: FlowDataError) -> None:
-        self.problems += 1
-        if self.problems <= _SHOWN_ERRORS:
+        if isinstance(error, LabelError):
+            self.bad_labels += 1
+        elif isinstance(error, RecordError):
+            self.bad_records += 1
+            self._shown[error.path] += 1
+            if self._shown[error.path] <= _SHOWN_RECORDS:
+                self.run.out.complain(str(error))
+            elif self._shown[error.path] == _SHOWN_RECORDS + 1:
+                self.run.out.complain(
+                    f"{error.path}: further bad records are only counted (--strict stops at the first)"
+                )
+        else:
+            self.bad_files += 1
             self.run.out.complain(str(error))
-        elif self.problems == _SHOWN_ERRORS + 1:
-            self.run.out.complain("further records that cannot be read are only counted; --strict stops at the first")
 
-    @property
-    def unreadable(self) -> bool:
-        """Whether a file could not be read, or a record of one."""
-        return self.problems > 0
+    def summarize(self) -> None:
+        """Says how much could not be read, on stderr."""
+        for count, what in (
+            (self.bad_files, "files could not be read, or not to their end"),
+            (self.bad_records, "records could not be read"),
+            (self.bad_labels, "flows lack the label that their source should have given"),
+        ):
+            if count:
+                self.run.out.say(f"{count:,} {what}")
 
 
 class Analyst:

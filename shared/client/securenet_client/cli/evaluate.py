@@ -84,7 +84,7 @@ def evaluate(
                 rows = _Gathered.of(analysis)
                 labelled.append(rows.labelled(capture.name, analysis, days[id(capture)]))
             except FlowDataError as error:
-                reading.problems += 1
+                reading.bad_files += 1
                 run.out.complain(str(error))
             progress.remove_task(task)
     if not labelled:
@@ -98,7 +98,8 @@ def evaluate(
     if plot is not None:
         _plot(plot, labelled)
         run.out.say(f"curves: {plot}")
-    return ExitCode.WRONG_USAGE if reading.unreadable else ExitCode.CLEAN
+    reading.summarize()
+    return ExitCode.WRONG_USAGE if reading.bad_files else ExitCode.CLEAN
 
 
 class _Gathered:
