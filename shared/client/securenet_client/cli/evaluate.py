@@ -69,6 +69,7 @@ def evaluate(
         _check_plot(plot)
     reading = Reading(run, strict=strict)
     labelled: list[LabelledCapture] = []
+    unlabelled = 0
     with run.out.progress() as progress:
         days: dict[int, HostDays] = {}
 
@@ -84,7 +85,7 @@ def evaluate(
                 rows = _Gathered.of(analysis)
                 labelled.append(rows.labelled(capture.name, analysis, days[id(capture)]))
             except FlowDataError as error:
-                reading.bad_files += 1
+                unlabelled += 1
                 run.out.complain(str(error))
             progress.remove_task(task)
     if not labelled:
@@ -99,7 +100,9 @@ def evaluate(
         _plot(plot, labelled)
         run.out.say(f"curves: {plot}")
     reading.summarize()
-    return ExitCode.WRONG_USAGE if reading.bad_files else ExitCode.CLEAN
+    if unlabelled:
+        run.out.say(f"{unlabelled} captures could not be judged")
+    return ExitCode.WRONG_USAGE if reading.bad_files or unlabelled else ExitCode.CLEAN
 
 
 class _Gathered:
