@@ -85,6 +85,7 @@ class Reading:
             (self.bad_files, "files could not be read, or not to their end"),
             (self.bad_records, "records could not be read"),
             (self.bad_labels, "flows lack the label that their source should have given"),
+            (len(self.report.skipped), "files hold no flows of their own, and were left out"),
         ):
             if count:
                 self.run.out.say(f"{count:,} {what}")
@@ -132,6 +133,8 @@ class Analyst:
 
     def _connections(self, stack: ExitStack) -> list[ConnectionSettings]:
         run = self._run
+        if self._model and not run.embedded:
+            raise CommandError("--model: a running service has its own model; it goes with --embedded")
         if not run.embedded:
             if len(self._captures) > 1:
                 run.out.say(
