@@ -15,7 +15,7 @@ import pytest
 
 from securenet_client import DetectionClient, EmbeddedSuite, Flow
 from securenet_core.exceptions import UnavailableError
-from securenet_flows import read_flows
+from securenet_flows import FlowDataError, read_flows
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -184,3 +184,19 @@ def alive(pid: int) -> bool:
     # A process that has ended and was not waited for is still listed.
     stat = Path(f"/proc/{pid}/stat")
     return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+def test_every_record_of_what_others_recorded_gets_a_line(shared_data: Path, tmp_path: Path) -> None:
+    folders = [shared_data / "flows" / name for name in ("zeek-zat-samples", "rita", "slips/port-scans")]
+    paths = [str(folder) for folder in folders if folder.exists()]
+    problems: list[FlowDataError] = []
+    flows = read_flows(paths, on_error=problems.append)
+    records = sum(len(batch) for batch in flows)
+    unreadable = flows.report.unreadable
+
+    code = 2 if unreadable else 0
+    out, err = securenet("analyze", *paths, "--embedded", "-o", "jsonl", code=code, cwd=tmp_path)
+
+    assert len(out.splitlines()) == records > 1000
+    for error in unreadable:
+        assert str(error) in err
