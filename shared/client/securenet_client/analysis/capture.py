@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from itertools import islice
+from typing import Final, Protocol
 
 from securenet_client.analysis.rows import AnalyzedRows, DetectorNames
 from securenet_client.analysis.second_look import SecondLook
@@ -12,6 +13,9 @@ from securenet_client.analysis.spill import RowSpill
 from securenet_client.detection.convert import Verdicts
 from securenet_client.detection.records import Detector, Finding, ModelRef, SkippedDetector
 from securenet_flows.batch import FlowBatch
+
+#: Findings of other callers that may have changed since this run's.
+_OTHER_FINDINGS: Final = 10_000
 
 
 class DetectionPort(Protocol):
@@ -96,11 +100,14 @@ class CaptureAnalysis:
         return rows
 
     def _findings(self, wanted: frozenset[str]) -> dict[str, Finding]:
-        """The findings of the given ids. This run changed them, so they stand at the head of the list."""
+        """The findings of the given ids. This run changed them, so they stand at the head of the list.
+
+        Those that are held back are not listed, so the search ends some way after as many as are wanted.
+        """
         found: dict[str, Finding] = {}
         if not wanted:
             return found
-        for finding in self._client.list_findings():
+        for finding in islice(self._client.list_findings(), len(wanted) + _OTHER_FINDINGS):
             if finding.id in wanted:
                 found[finding.id] = finding
                 if len(found) == len(wanted):

@@ -76,9 +76,11 @@ def analyze(
     report = _Report(analyst.names)
     written = None if findings is None else findings.open("w", encoding="utf-8")
     try:
-        run.out.records(report.follow(run, analyst), COLUMNS) if run.out.form != "table" else _exhaust(
-            report.follow(run, analyst)
-        )
+        rows = report.follow(run, analyst)
+        if run.out.form == "table":
+            _exhaust(rows)
+        else:
+            run.out.records(rows, COLUMNS)
         if written is not None:
             for finding in report.findings:
                 written.write(json.dumps(finding, ensure_ascii=False) + "\n")
