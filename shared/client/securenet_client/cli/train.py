@@ -105,8 +105,12 @@ def follow(run: Invocation, steps: Iterator[TrainingProgress], what: str) -> Tra
                     run.out.say(f"{step.fraction:4.0%} {step.phase}: {step.message}")
         except KeyboardInterrupt:
             name = training.name if training else "the training"
+            # An embedded registry stops with this command, and queues the training again when it is next started.
+            fate = "begins again when the registry is next started" if run.embedded else "goes on"
+            more = " --embedded" if run.embedded else ""
             raise CommandError(
-                f"interrupted; {name} goes on\n  securenet models watch {name}\n  securenet models cancel {name}",
+                f"interrupted; {name} {fate}\n  securenet models watch {name}{more}\n"
+                f"  securenet models cancel {name}{more}",
                 ExitCode.INTERRUPTED,
             ) from None
     return training
