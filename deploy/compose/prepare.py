@@ -1,7 +1,8 @@
 """Prepares the composition, once before the services start, and again without harm: certificates, then databases.
 
 `python prepare.py certificates` makes a development CA, a server and a client certificate for each service and one for
-the operator, each in a volume of its own, so that a service can read its own keys and nobody else's.
+the operator, each in a volume of its own, so that a service can read its own keys and nobody else's. It also makes the
+key that the registry signs models with, whose public half detection gets.
 `python prepare.py databases` makes a role and a database for each part that keeps its state in PostgreSQL.
 """
 
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import psycopg
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from psycopg import sql
 
 from securenet_core.certificates import CertificateFiles, DevelopmentAuthority
@@ -50,6 +53,23 @@ def certificates(authority_folder: Path, issued: Path) -> None:
         _deliver_ca(authority, operator)
 
 
+def signing_key(issued: Path) -> None:
+    """Makes the registry's signing key, once; it outlives certificates, since it vouches for models that are kept."""
+    private, public = issued / "registry" / "signing.pem", issued / "registry" / "signing.pub.pem"
+    if not public.exists():
+        key = ec.generate_private_key(ec.SECP256R1())
+        private.touch(mode=0o600)
+        private.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        public.write_bytes(
+            key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        )
+    shutil.copyfile(public, issued / "detection" / "model-signing.pub.pem")
+
+
 def databases(url: str, password: str) -> None:
     """Makes roles and databases named for the parts, each owner of its own; others may not even connect.
 
@@ -71,7 +91,7 @@ def databases(url: str, password: str) -> None:
 def _is_current(folder: Path, authority: DevelopmentAuthority) -> bool:
     ca = folder / "ca.pem"
     same_ca = ca.exists() and ca.read_bytes() == authority.ca.certificate.read_bytes()
-    return same_ca and not any(_expires_soon(file) for file in folder.glob("*.pem") if "key" not in file.name)
+    return same_ca and not any(_expires_soon(folder / name) for name in ("server.pem", "client.pem"))
 
 
 def _expires_soon(certificate: Path) -> bool:
@@ -97,6 +117,7 @@ def main() -> int:
     match sys.argv[1:]:
         case ["certificates"]:
             certificates(Path("/authority"), Path("/issued"))
+            signing_key(Path("/issued"))
         case ["databases"]:
             databases(os.environ["PREPARE_DATABASE_URL"], os.environ["PREPARE_DATABASE_PASSWORD"])
         case wrong:
