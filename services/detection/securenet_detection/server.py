@@ -15,12 +15,13 @@ from securenet_core.authorization import Policy
 from securenet_core.exceptions import InvalidArgumentError
 from securenet_core.pagination import decode_page_token, encode_page_token, page_size
 from securenet_core.principal import Role, current_principal
-from securenet_detection import convert
+from securenet_detection import convert, grpc_flows
 from securenet_detection.analysis import Analysis
 from securenet_detection.batching import Batcher
 from securenet_detection.engine import Engine
 from securenet_detection.findings.ledger import Ledger
 from securenet_detection.models.serving import ModelSlot
+from securenet_detection.pipeline import Prepared, in_order
 
 DESCRIPTOR: Final[ServiceDescriptor] = detection_pb2.DESCRIPTOR.services_by_name["DetectionService"]
 
@@ -49,7 +50,7 @@ POLICY: Final = Policy(
 
 
 class _Asked(NamedTuple):
-    row: convert.FlowRow
+    row: grpc_flows.FlowRow
     tenant: str
     dry_run: bool
 
@@ -93,7 +94,7 @@ class DetectionServicer:
     async def Analyze(self, request: detection_pb2.AnalyzeRequest, _context: Any) -> detection_pb2.AnalyzeResponse:
         """Scores one flow."""
         self._analysis.check_room()
-        asked = _Asked(convert.flow_row(request.flow), current_principal().tenant, request.dry_run)
+        asked = _Asked(grpc_flows.flow_row(request.flow), current_principal().tenant, request.dry_run)
         answered = await self._batcher.submit(asked)
         if answered.kept is not None:
             await asyncio.shield(answered.kept)
@@ -109,7 +110,7 @@ class DetectionServicer:
             while end < len(batch) and batch[end][1:] == key:
                 end += 1
             tenant, dry_run = key
-            columns = convert.rows_as_batch([asked.row for asked in batch[start:end]])
+            columns = grpc_flows.rows_as_batch([asked.row for asked in batch[start:end]])
             verdicts = self._analysis.score(columns, tenant=tenant, dry_run=dry_run)
             kept = self._analysis.keep([sighting for _, sighting in verdicts.sightings])
             reporting = {row for row, _ in verdicts.sightings}
@@ -132,46 +133,34 @@ class DetectionServicer:
 
     async def _score_batch(
         self, request: detection_pb2.AnalyzeBatchRequest | detection_pb2.AnalyzeStreamRequest, tenant: str
-    ) -> tuple[verdict_pb2.VerdictBatch, asyncio.Task[None] | None]:
-        columns = convert.flow_batch(request.batch)
+    ) -> tuple[verdict_pb2.VerdictBatch, asyncio.Future[list[None]] | None]:
+        columns = grpc_flows.flow_batch(request.batch)
         packer = convert.VerdictPacker(columns, request.options.detail_level)
-        reports = []
+        pending = []
         async for start, verdicts in self._analysis.chunks(
             columns.batch, tenant=tenant, dry_run=request.options.dry_run
         ):
             packer.add(start, verdicts)
-            reports += [sighting for _, sighting in verdicts.sightings]
-        return packer.finish(), self._analysis.keep(reports)
+            # At once, so that a caller that goes away between two pieces takes no finding with it.
+            kept = self._analysis.keep([sighting for _, sighting in verdicts.sightings])
+            pending += [kept] if kept is not None else []
+        return packer.finish(), asyncio.gather(*pending) if pending else None
 
     async def AnalyzeStream(
         self, requests: AsyncIterator[detection_pb2.AnalyzeStreamRequest], _context: Any
     ) -> AsyncIterator[detection_pb2.AnalyzeStreamResponse]:
         """Scores batches as they come, while findings of the ones before are being stored."""
         tenant = current_principal().tenant
-        ready: asyncio.Queue[tuple[int, verdict_pb2.VerdictBatch, asyncio.Task[None] | None] | BaseException | None]
-        ready = asyncio.Queue(self._stream_window)
 
-        async def feed() -> None:
-            try:
-                async for request in requests:
-                    self._analysis.check_room()
-                    await ready.put((request.sequence, *await self._score_batch(request, tenant)))
-            except Exception as error:  # noqa: BLE001 - raised again by the reader, after what was scored before it
-                await ready.put(error)
-            else:
-                await ready.put(None)
+        async def prepare(
+            request: detection_pb2.AnalyzeStreamRequest,
+        ) -> Prepared[detection_pb2.AnalyzeStreamResponse]:
+            self._analysis.check_room()
+            verdicts, kept = await self._score_batch(request, tenant)
+            return detection_pb2.AnalyzeStreamResponse(sequence=request.sequence, verdicts=verdicts), kept
 
-        feeding = asyncio.create_task(feed())
-        try:
-            while (scored := await ready.get()) is not None:
-                if isinstance(scored, BaseException):
-                    raise scored
-                sequence, verdicts, kept = scored
-                if kept is not None:
-                    await kept
-                yield detection_pb2.AnalyzeStreamResponse(sequence=sequence, verdicts=verdicts)
-        finally:
-            feeding.cancel()
+        async for response in in_order(requests, prepare, window=self._stream_window):
+            yield response
 
     async def ListFindings(
         self, request: detection_pb2.ListFindingsRequest, _context: Any

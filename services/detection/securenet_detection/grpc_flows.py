@@ -1,0 +1,279 @@
+"""Flows of the contract, as columns and as records, into batches: the other half of `convert`."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securenet.detection.v1 import flow_pb2
+from securenet_core.exceptions import InvalidArgumentError
+from securenet_flows.batch import CONN_STATES, NUMERIC, Dictionary, FlowBatch
+
+_INT64_MAX: Final = 2**63 - 1
+
+#: Largest value of a numeric column, where that is less than its dtype holds.
+_LARGEST: Final[Mapping[str, int]] = {"conn_state": len(CONN_STATES) - 1, "http_status_code": 999}
+
+#: Text columns of FlowBatch messages that are dictionary-encoded.
+_TEXTS: Final = tuple(
+    field.name
+    for field in flow_pb2.FlowBatch.DESCRIPTOR.fields
+    if field.message_type is not None and field.message_type.name == "StringColumn"
+)
+
+
+class RowError(NamedTuple):
+    """One value of a batch that cannot be right."""
+
+    row: int
+    field: str
+    reason: str
+
+
+class Columns(NamedTuple):
+    """A batch message as columns: its good rows, where they stood, and what was wrong with the others.
+
+    `rows` is None where all are good.
+    """
+
+    batch: FlowBatch
+    total: int
+    rows: NDArray[np.int64] | None
+    errors: list[RowError]
+
+
+def flow_batch(message: flow_pb2.FlowBatch) -> Columns:
+    """The columns of a message.
+
+    Raises:
+        InvalidArgumentError: a column's length does not fit; names it.
+    """
+    total = len(message.start_time_ns)
+    errors: list[RowError] = []
+    src, dst = _addresses(message.src_addr, "src_addr", total), _addresses(message.dst_addr, "dst_addr", total)
+    protocol = _column(message, "protocol", total)
+    if protocol is None:
+        raise InvalidArgumentError.of("batch.protocol", f"0 values; expected {total}")
+    _bad_rows(errors, "protocol", protocol, (protocol == 0) | (protocol > 255), "1 to 255")
+    numeric: dict[str, NDArray[np.generic]] = {}
+    present = _presence(message, total)
+    for name, dtype in NUMERIC.items():
+        values = _column(message, name, total)
+        if values is not None:
+            numeric[name] = _checked(errors, name, values, dtype, present.get(name))
+    for name in present:
+        if name not in numeric:
+            raise InvalidArgumentError.of(f"batch.presence[{name!r}]", "no such numeric column in this batch")
+    if "conn_state" in numeric and not numeric["conn_state"].all():
+        present["conn_state"] = present.get("conn_state", True) & (numeric["conn_state"] != 0)
+    batch = FlowBatch(
+        start_time_ns=np.array(message.start_time_ns),
+        src_addr=src,
+        dst_addr=dst,
+        protocol=protocol.astype(np.uint8),
+        numeric=numeric,
+        text=_texts(message, total, errors),
+        present=present,
+    )
+    if not errors:
+        return Columns(batch, total, None, errors)
+    good = np.ones(total, np.bool_)
+    good[[error.row for error in errors]] = False
+    rows = np.flatnonzero(good)
+    return Columns(batch.take(rows), total, rows, sorted(errors))
+
+
+def _column(message: Any, name: str, total: int) -> NDArray[Any] | None:
+    values = getattr(message, name)
+    if not len(values):
+        return None
+    if len(values) != total:
+        raise InvalidArgumentError.of(f"batch.{name}", f"{len(values)} values; expected {total}, as start_time_ns has")
+    return np.array(values)
+
+
+def _addresses(data: bytes, name: str, total: int) -> NDArray[np.uint8]:
+    if len(data) != 16 * total:
+        raise InvalidArgumentError.of(f"batch.{name}", f"{len(data)} bytes; expected {16 * total}, 16 a row")
+    return np.frombuffer(data, np.uint8).reshape(total, 16)
+
+
+def _presence(message: flow_pb2.FlowBatch, total: int) -> dict[str, Any]:
+    masks: dict[str, Any] = {}
+    for name, bits in message.presence.items():
+        if len(bits) != (total + 7) // 8:
+            raise InvalidArgumentError.of(
+                f"batch.presence[{name!r}]", f"{len(bits)} bytes; expected {(total + 7) // 8}, a bit a row"
+            )
+        mask = np.unpackbits(np.frombuffer(bits, np.uint8), count=total, bitorder="little")
+        masks[name] = mask.astype(np.bool_)
+    return masks
+
+
+def _checked(
+    errors: list[RowError], name: str, values: NDArray[Any], dtype: np.dtype[Any], present: NDArray[np.bool_] | None
+) -> NDArray[np.generic]:
+    """Values in the column's own type; rows whose value does not fit become errors, unless it is absent there."""
+    if dtype.kind != "b":
+        largest = _LARGEST.get(name, np.iinfo(dtype).max)
+        bad = values > largest if values.dtype.kind == "u" else (values < 0) | (values > largest)
+        if present is not None:
+            bad &= present
+        _bad_rows(errors, name, values, bad, f"0 to {largest}")
+    return values.astype(dtype)
+
+
+def _bad_rows(errors: list[RowError], name: str, values: NDArray[Any], bad: NDArray[np.bool_], accepted: str) -> None:
+    if bad.any():
+        errors += [RowError(row, name, f"{values[row]}; expected {accepted}") for row in np.flatnonzero(bad).tolist()]
+
+
+def _texts(message: flow_pb2.FlowBatch, total: int, errors: list[RowError]) -> dict[str, Dictionary]:
+    texts: dict[str, Dictionary] = {}
+    if message.flow_id:
+        if len(message.flow_id) != total:
+            raise InvalidArgumentError.of("batch.flow_id", f"{len(message.flow_id)} values; expected {total}")
+        # A value a row: nothing is gained by looking for equal ones.
+        texts["flow_id"] = Dictionary(np.arange(total, dtype=np.int32), tuple(message.flow_id))
+    for name in _TEXTS:
+        if not message.HasField(name):  # type: ignore[arg-type]  # the names come from the descriptor
+            continue
+        column = getattr(message, name)
+        if not column.codes:
+            continue
+        if len(column.codes) != total:
+            raise InvalidArgumentError.of(f"batch.{name}.codes", f"{len(column.codes)} values; expected {total}")
+        codes = np.array(column.codes)
+        limit = len(column.values)
+        _bad_rows(errors, name, codes, codes > limit, f"a code from 0 to {limit}")
+        texts[name] = Dictionary(np.where(codes > limit, 0, codes).astype(np.int32) - 1, tuple(column.values))
+    return texts
+
+
+#: Numeric columns and where they stand in a FlowRecord.
+_RECORD_NUMBERS: Final = (
+    "src_port", "dst_port", "orig_bytes", "resp_bytes", "orig_ip_bytes", "resp_ip_bytes", "orig_pkts", "resp_pkts",
+    "missed_bytes", "local_orig", "local_resp",
+)  # fmt: skip
+_RECORD_TEXTS: Final = ("service", "history", "sensor_id", "community_id")
+_numbers = attrgetter(*_RECORD_NUMBERS)
+_record_texts = attrgetter(*_RECORD_TEXTS)
+
+#: Columns of each application activity by its fields.
+_ACTIVITIES: Final = {
+    activity: tuple(
+        (field.name, f"{activity}_{field.name}", f"{activity}_{field.name}" in NUMERIC)
+        for field in message.DESCRIPTOR.fields
+    )
+    for activity, message in (
+        ("dns", flow_pb2.DnsActivity),
+        ("tls", flow_pb2.TlsActivity),
+        ("http", flow_pb2.HttpActivity),
+        ("ssh", flow_pb2.SshActivity),
+    )
+}
+
+
+class FlowRow(NamedTuple):
+    """One flow record, checked, with absent fields left out of `numbers` and `texts`."""
+
+    start_time_ns: int
+    src_addr: bytes
+    dst_addr: bytes
+    protocol: int
+    numbers: dict[str, int]
+    texts: dict[str, str]
+
+
+def flow_row(record: flow_pb2.FlowRecord) -> FlowRow:
+    """The row of a record that keeps the contract's field rules.
+
+    Raises:
+        InvalidArgumentError: a time does not fit into 64 bits of nanoseconds, or the protocol into 8 bits.
+    """
+    start = record.start_time.seconds * 1_000_000_000 + record.start_time.nanos
+    if not -_INT64_MAX <= start <= _INT64_MAX:
+        raise InvalidArgumentError.of("flow.start_time", "expected a time from 1678 to 2262")
+    if not 0 < record.protocol < 256:
+        raise InvalidArgumentError.of("flow.protocol", f"{record.protocol}; expected an IANA protocol number, 1 to 255")
+    numbers = {
+        name: value
+        for name, value in zip(_RECORD_NUMBERS, _numbers(record), strict=True)
+        if value or record.HasField(name)  # type: ignore[arg-type]  # mypy takes literals only
+    }
+    texts = {
+        name: value
+        for name, value in zip(_RECORD_TEXTS, _record_texts(record), strict=True)
+        if value or record.HasField(name)  # type: ignore[arg-type]  # likewise
+    }
+    if record.flow_id:
+        texts["flow_id"] = record.flow_id
+    if record.conn_state:
+        numbers["conn_state"] = record.conn_state
+    if record.HasField("duration"):
+        duration = record.duration.seconds * 1_000_000_000 + record.duration.nanos
+        if not 0 <= duration <= _INT64_MAX:
+            raise InvalidArgumentError.of("flow.duration", "expected 0 to 292 years")
+        numbers["duration_ns"] = duration
+    activity = record.WhichOneof("application")
+    if activity is not None:
+        _read_activity(getattr(record, activity), _ACTIVITIES[activity], numbers, texts)
+    return FlowRow(
+        start, _packed(record.src_ip, "src_ip"), _packed(record.dst_ip, "dst_ip"), record.protocol, numbers, texts
+    )
+
+
+def _read_activity(
+    activity: Any, fields: Iterable[tuple[str, str, bool]], numbers: dict[str, int], texts: dict[str, str]
+) -> None:
+    for field, column, numeric in fields:
+        value = getattr(activity, field)
+        # dns.query alone has no presence: an empty name is the root, which is as good as none.
+        if not value and (column == "dns_query" or not activity.HasField(field)):
+            continue
+        if not numeric:
+            texts[column] = value
+        elif value > np.iinfo(np.int32).max:
+            raise InvalidArgumentError.of(f"flow.{column.replace('_', '.', 1)}", f"{value}; expected at most 2^31 − 1")
+        else:
+            numbers[column] = value
+
+
+def _packed(address: str, field: str) -> bytes:
+    try:
+        return b"\0" * 10 + b"\xff\xff" + socket.inet_pton(socket.AF_INET, address)
+    except OSError:
+        pass
+    try:
+        return ipaddress.IPv6Address(address.partition("%")[0]).packed
+    except ValueError:
+        raise InvalidArgumentError.of(f"flow.{field}", f"{address[:64]!r} is no IP address") from None
+
+
+def rows_as_batch(rows: Sequence[FlowRow]) -> FlowBatch:
+    """One batch of many rows, in their order."""
+    count = len(rows)
+    names = set().union(*(row.numbers for row in rows))
+    numeric: dict[str, NDArray[np.generic]] = {}
+    present: dict[str, NDArray[np.bool_]] = {}
+    for name in names:
+        numeric[name] = np.array([row.numbers.get(name, 0) for row in rows], NUMERIC[name])
+        mask = [name in row.numbers for row in rows]
+        if not all(mask):
+            present[name] = np.array(mask, np.bool_)
+    text_names = set().union(*(row.texts for row in rows))
+    return FlowBatch(
+        start_time_ns=np.array([row.start_time_ns for row in rows], np.int64),
+        src_addr=np.frombuffer(b"".join(row.src_addr for row in rows), np.uint8).reshape(count, 16),
+        dst_addr=np.frombuffer(b"".join(row.dst_addr for row in rows), np.uint8).reshape(count, 16),
+        protocol=np.array([row.protocol for row in rows], np.uint8),
+        numeric=numeric,
+        text={name: Dictionary.encode(row.texts.get(name) for row in rows) for name in text_names},
+        present=present,
+    )
