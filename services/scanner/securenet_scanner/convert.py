@@ -34,6 +34,7 @@ from securenet_scanner.scans.scan import (
 from securenet_scanner.scans.stores import Page
 
 _BANNER_BYTES = 1 << 20
+_INT64 = 1 << 63
 _PROFILES = {
     PortProfile.TOP_100: scan_pb2.PORT_PROFILE_TOP_100,
     PortProfile.TOP_1000: scan_pb2.PORT_PROFILE_TOP_1000,
@@ -98,7 +99,7 @@ def page(token: str, size: int, *query: int) -> Page:
     if position is None:
         return Page(size)
     micros, scan_id = position
-    if not isinstance(micros, int) or not isinstance(scan_id, str):
+    if not isinstance(micros, int) or not -_INT64 <= micros < _INT64 or not isinstance(scan_id, str):
         raise InvalidArgumentError.of("page_token", "not a token of this service; take next_page_token as it came")
     return Page(size, (micros, scan_id))
 

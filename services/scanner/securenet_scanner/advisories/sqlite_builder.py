@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import Sequence
@@ -38,6 +39,8 @@ CREATE TABLE epss (cve TEXT PRIMARY KEY, probability REAL NOT NULL) WITHOUT ROWI
 """
 _CHUNK = 2_000
 _MAX_REJECTIONS = 20
+_ABANDONED_AFTER = 3_600.0
+"""Seconds without a write."""
 
 
 class BuildCancelledError(FeedError):
@@ -97,6 +100,7 @@ class SqliteKnowledgeBuilder:
         files, _ = feeds.find(folder, self._limits)
         target = self._target
         target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target.parent)
         aside = target.with_name(f".building-{uuid.uuid4().hex}.sqlite")
         try:
             connection = sqlite3.connect(aside, isolation_level=None)
@@ -123,6 +127,13 @@ def _check(connection: sqlite3.Connection) -> None:
     (advisories,) = connection.execute("SELECT count(*) FROM advisory").fetchone()
     if not advisories:
         raise FeedError("no advisory in any feed: at least one OSV feed is needed")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what builds left that were killed; one that still runs, perhaps of another process, is younger."""
+    for left in folder.glob(".building-*.sqlite"):
+        if time.time() - left.stat().st_mtime > _ABANDONED_AFTER:
+            left.unlink(missing_ok=True)
 
 
 def _publish(aside: Path, target: Path) -> None:

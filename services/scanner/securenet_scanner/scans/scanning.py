@@ -38,6 +38,8 @@ from securenet_scanner.scans.stores import Page, QueueFullError, ScanStore
 
 _EVENTS_AT_ONCE = 500
 _PROGRESS_EVERY = 1.0
+_GREATEST_SEQUENCE = (1 << 63) - 1
+"""What a database can count to; callers may ask for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class Scans:
         Raises `NotFoundError`.
         """
         _present(await self._store.head(principal.tenant, scan_id), scan_id)
-        upcoming = max(from_sequence, 1)
+        upcoming = min(max(from_sequence, 1), _GREATEST_SEQUENCE)
         last: Progress | None = None
         while True:
             # Taken before reading: what is stored after the reading then still ends the wait.
