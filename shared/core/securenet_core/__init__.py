@@ -7,6 +7,7 @@ the names below are imported when they are first asked for: a command line must 
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from securenet_core.principal import Principal, Role, current_principal
     from securenet_core.serving import ExitCode, Server, ServiceDefinition, run
     from securenet_core.settings import ServerSettings, load, load_or_exit
+
+# Read when gRPC is loaded. Its fork handlers run in the child that uvloop forks to start a program, and crash it now
+# and then (7 of 90 starts) before the program begins. No child here uses gRPC between fork and exec: nothing is lost.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 __all__ = [
     "ExitCode",
