@@ -114,6 +114,17 @@ def test_scan_and_match(workshop: Path) -> None:
     assert (new["covered"], new["vulnerabilities"]) == (True, [])
 
 
+def test_the_demo_shows_everything_and_ends(tmp_path: Path) -> None:
+    out, err = securenet("demo", cwd=tmp_path)
+
+    assert "version 1 is champion" in err
+    for title in ("Verdicts", "Findings", "brute-force", "open ports", "Services"):
+        assert title in out
+    # Without advisories the packages are not said to be clean.
+    assert "were not checked" in err
+    assert "grpcurl -plaintext" in err
+
+
 class UpProcess:
     """`securenet up` of detection in a process of its own."""
 
