@@ -12,6 +12,7 @@ from securenet_core.containers import Runtime, ServiceContainer
 from securenet_core.exceptions import SettingsError
 from securenet_core.health import Probe
 from securenet_core.hosts import is_loopback
+from securenet_core.serving import ServiceDefinition
 from securenet_core.sqlalchemy_database import Database, sqlite_url
 from securenet_flows.features import SCHEMA_HASH
 from securenet_registry.artifacts.disk_store import DiskStore
@@ -27,7 +28,7 @@ from securenet_registry.mirror import Mirror
 from securenet_registry.mlflow_tracking import MlflowTracking
 from securenet_registry.promotion import Gatekeeper, Promotions
 from securenet_registry.registration import Registrar
-from securenet_registry.server import ModelRegistryServicer, UseCases
+from securenet_registry.server import DESCRIPTOR, POLICY, ModelRegistryServicer, UseCases
 from securenet_registry.serving_reports import ServingReports
 from securenet_registry.settings import RegistrySettings
 from securenet_registry.sqlalchemy_ledger import SqlalchemyLedger
@@ -49,6 +50,13 @@ async def _database(settings: RegistrySettings) -> AsyncIterator[Database]:
         yield database
     finally:
         await database.close()
+
+
+@asynccontextmanager
+async def _ledger(database: Database) -> AsyncIterator[Ledger]:
+    # Resources are closed in reverse only along dependencies of resource on resource: without this one between them,
+    # the database would be closed under those who work by the ledger.
+    yield SqlalchemyLedger(database)
 
 
 @asynccontextmanager
@@ -145,7 +153,7 @@ class RegistryContainer(ServiceContainer):
     runtime = providers.Dependency(instance_of=Runtime)
 
     database = providers.Resource(_database, settings)
-    ledger = providers.Singleton(SqlalchemyLedger, database)
+    ledger = providers.Resource(_ledger, database)
     artifacts = providers.Singleton(_artifacts, settings)
     signer = providers.Singleton(_signer, settings)
     bundler = providers.Singleton(_bundler, settings)
@@ -179,3 +187,7 @@ class RegistryContainer(ServiceContainer):
     )
     servicer = providers.Singleton(ModelRegistryServicer, use_cases)
     probes = providers.Callable(_probes, database, artifacts, mirror)
+
+
+#: What makes a process the registry.
+DEFINITION = ServiceDefinition("registry", DESCRIPTOR, POLICY, RegistryContainer)

@@ -347,7 +347,7 @@ class SqlalchemyTransaction:
     def _count_versions(self, names: Sequence[str]) -> dict[str, int]:
         own = (VersionRow.tenant == self.tenant, VersionRow.model.in_(names))
         counts = self._session.execute(select(VersionRow.model, func.count()).where(*own).group_by(VersionRow.model))
-        return dict(counts.tuples().all())
+        return {name: count for name, count in counts}  # noqa: C416 - rows are no pairs to the type checker
 
     def _aliases(self, names: Sequence[str]) -> Iterator[tuple[str, Alias]]:
         own = (AliasRow.tenant == self.tenant, AliasRow.model.in_(names))
