@@ -190,7 +190,7 @@ class DetectionSettings(ServerSettings):
     batch_window: Annotated[float, Field(ge=0, le=0.1)] = 0.002
     """Longest wait, in seconds, of a unary call for others to share its batch; only under load."""
 
-    chunk_rows: Annotated[int, Field(ge=64, le=65_536)] = 4096
+    chunk_rows: Annotated[int, Field(ge=64, le=16_384)] = 4096
     """Rows of a batch that are scored at a stretch before other calls get their turn."""
 
     stream_window: Annotated[int, Field(ge=1, le=64)] = 4

@@ -33,7 +33,7 @@ class Speaker(Protocol):
     def summary(self, seen: Observation, row: int, observed: Observed) -> str:
         """One sentence for a person."""
 
-    def samples(self, observed: Observed, seen: Observation, row: int) -> tuple[Sample, ...]:
+    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
         """At most ten flows, up to this row, that show the row's evidence."""
 
 
@@ -109,7 +109,7 @@ def _sighting(
 ) -> Sighting:
     scope = speaker.scope(seen, row)
     # The row itself comes first: it may be one that was not sampled.
-    peers = (seen.destination(row), *(sample.peer for sample in speaker.samples(observed, seen, row)))
+    peers = (seen.destination(row), *(sample.peer for sample in speaker.samples(observed, row)))
     return Sighting(
         tenant=tenant,
         evidence=_evidence(tenant, speaker, observed, seen, row),
@@ -129,7 +129,7 @@ def _sighting(
 def _evidence(tenant: str, speaker: Speaker, observed: Observed, seen: Observation, row: int) -> Evidence:
     definition = speaker.definition
     scope = speaker.scope(seen, row)
-    ids = (sample.flow_id for sample in speaker.samples(observed, seen, row))
+    ids = (sample.flow_id for sample in speaker.samples(observed, row))
     techniques = definition.techniques
     return Evidence(
         id=finding_id(tenant, definition.name, scope.entity, scope.peers, scope.port),

@@ -109,8 +109,8 @@ class BruteForce:
             f"({observed.threshold[row]:.0f} are allowed)"
         )
 
-    def samples(self, observed: Observed, seen: Observation, row: int) -> tuple[Sample, ...]:
-        return self._episodes.samples(int(observed.slot[row]), seen.ordinal + row)
+    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
+        return self._episodes.samples(int(observed.sample[row]))
 
     def usage(self) -> Usage:
         return self._episodes.usage()

@@ -17,34 +17,42 @@ Int64 = NDArray[np.int64]
 #: Confidence of evidence that stands exactly at its threshold; twice the threshold halves the doubt, and so on.
 _AT_THRESHOLD: Final = 0.9
 
-#: Samples kept for a whole table before the oldest are overwritten.
-_RING: Final = 1 << 14
+#: Samples kept for a whole table before the oldest are overwritten; batches that are larger need not keep theirs.
+SAMPLES_KEPT: Final = 1 << 14
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """A ring of flows that were sampled; entities hold positions in it."""
+    """A ring of flows that were sampled, each linked to the sample before it of the same episode.
 
-    position: Int64 = field(default_factory=lambda: np.full(_RING, -1, np.int64))
-    ordinal: Int64 = field(default_factory=lambda: np.zeros(_RING, np.int64))
-    flow_id: NDArray[np.object_] = field(default_factory=lambda: np.full(_RING, None, np.object_))
-    peer: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((_RING, 16), np.uint8))
+    The evidence of a batch can be put into words as long as no more than the ring holds were sampled after it.
+    """
 
-    def add(self, seen: Observation, rows: Int64, last_position: int) -> None:
-        """Keeps the given rows; the last of them gets the position before `last_position`."""
-        positions = np.arange(last_position - len(rows), last_position)[-_RING:]
-        rows = rows[-_RING:]
-        at = positions % _RING
+    position: Int64 = field(default_factory=lambda: np.zeros(SAMPLES_KEPT, np.int64))
+    previous: Int64 = field(default_factory=lambda: np.zeros(SAMPLES_KEPT, np.int64))
+    flow_id: NDArray[np.object_] = field(default_factory=lambda: np.full(SAMPLES_KEPT, None, np.object_))
+    peer: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((SAMPLES_KEPT, 16), np.uint8))
+
+    def add(self, seen: Observation, sampled: Int64, last: int) -> None:
+        """Keeps rows, int64 (m, 2): row and position of the sample before it; the last gets position `last`."""
+        positions = np.arange(last - len(sampled) + 1, last + 1)[-SAMPLES_KEPT:]
+        rows = sampled[-SAMPLES_KEPT:, 0]
+        at = positions % SAMPLES_KEPT
         self.position[at] = positions
-        self.ordinal[at] = rows + seen.ordinal
+        self.previous[at] = sampled[-SAMPLES_KEPT:, 1]
         self.flow_id[at] = seen.flow_ids(rows)
         self.peer[at] = seen.batch.dst_addr[rows]
 
-    def get(self, positions: Int64, before: int) -> tuple[Sample, ...]:
-        """The samples at the given positions that are still kept and not younger than ordinal `before`."""
-        at = positions % _RING
-        kept = at[(self.position[at] == positions) & (self.ordinal[at] <= before)]
-        return tuple(Sample(self.flow_id[k], address_text(self.peer[k].tobytes())) for k in kept.tolist())
+    def chain(self, position: int) -> tuple[Sample, ...]:
+        """The sample at a position and those before it that are still kept, the first one first."""
+        found: list[Sample] = []
+        while position > 0:
+            at = position % SAMPLES_KEPT
+            if self.position[at] != position:
+                break
+            found.append(Sample(self.flow_id[at], address_text(self.peer[at].tobytes())))
+            position = int(self.previous[at])
+        return tuple(reversed(found))
 
 
 class Episodes:
@@ -77,7 +85,7 @@ class Episodes:
     ) -> Int64 | None:
         """Counts rows in their entities' windows: :func:`.kernels.count_in_window`; None where no row has evidence."""
         out = np.zeros((len(seen), 7), np.int64)
-        sampled = np.empty(len(seen), np.int64)
+        sampled = np.empty((len(seen), 2), np.int64)
         taken, standing = kernels.count_in_window(
             self.index, self.rows, self.counters, self.members, self.member_counters, keys, members, weights,
             np.zeros(len(seen), np.bool_) if graded is None else graded, thresholds, seen.start_time_ns,
@@ -88,7 +96,7 @@ class Episodes:
     def walk(self, seen: Observation, *, attempts: NDArray[np.bool_], steps: Int64) -> Int64 | None:
         """Walks over first contacts: :func:`.kernels.walk_sequentially`; None where no row has evidence."""
         out = np.zeros((len(seen), 7), np.int64)
-        sampled = np.empty(len(seen), np.int64)
+        sampled = np.empty((len(seen), 2), np.int64)
         taken, standing = kernels.walk_sequentially(
             self.index, self.rows, self.counters, self.members, self.member_counters, seen.src, seen.dst, attempts,
             seen.failed, seen.start_time_ns, steps, self.window_ns, seen.ordinal, seen.learn, out, sampled,
@@ -100,10 +108,9 @@ class Episodes:
             self._samples.add(seen, sampled, int(self.counters[kernels.POSITIONS]))
         return out
 
-    def samples(self, slot: int, before: int) -> tuple[Sample, ...]:
-        """At most ten flows of the entity's episode, up to ordinal `before`."""
-        row = self.rows[slot]
-        return self._samples.get(row[kernels.SAMPLE : kernels.SAMPLE + int(row[kernels.SAMPLED])], before)
+    def samples(self, position: int) -> tuple[Sample, ...]:
+        """At most ten flows of an episode, up to the sample at a position."""
+        return self._samples.chain(position)
 
     def usage(self) -> Usage:
         """State held now, members included."""
@@ -143,7 +150,7 @@ def evidence(
         threshold=thresholds,
         technique=technique,
         event=out[:, 1].astype(np.uint8),
-        slot=out[:, 2],
+        sample=out[:, 2],
         flows=out[:, 3],
         first_seen_ns=out[:, 4],
         certain=out[:, 6],

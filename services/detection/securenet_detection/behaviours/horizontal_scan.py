@@ -70,8 +70,8 @@ class HorizontalScan:
             f"answer within {self._settings.window_seconds / 60:g} minutes ({observed.threshold[row]:.0f} are allowed)"
         )
 
-    def samples(self, observed: Observed, seen: Observation, row: int) -> tuple[Sample, ...]:
-        return self._episodes.samples(int(observed.slot[row]), seen.ordinal + row)
+    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
+        return self._episodes.samples(int(observed.sample[row]))
 
     def usage(self) -> Usage:
         return self._episodes.usage()

@@ -77,7 +77,7 @@ class Observed:
         threshold: float64 (n,), likewise.
         technique: uint8 (n,), position in the definition's techniques.
         event: uint8 (n,), 1 where a finding begins, 2 where one has news, else 0.
-        slot: int64 (n,), where the entity's samples are.
+        sample: int64 (n,), position of the latest flow that shows the row's evidence, 0 for none.
         flows: int64 (n,), flows of the episode up to this row.
         first_seen_ns: int64 (n,), start of the episode's first flow.
         certain: int64 (n,), what the detector counted beside `measured`.
@@ -89,7 +89,7 @@ class Observed:
     threshold: NDArray[np.float64]
     technique: NDArray[np.uint8]
     event: NDArray[np.uint8]
-    slot: NDArray[np.int64]
+    sample: NDArray[np.int64]
     flows: NDArray[np.int64]
     first_seen_ns: NDArray[np.int64]
     certain: NDArray[np.int64]
@@ -128,7 +128,7 @@ class Behaviour(Protocol):
     def summary(self, seen: Observation, row: int, observed: Observed) -> str:
         """One sentence for a person."""
 
-    def samples(self, observed: Observed, seen: Observation, row: int) -> tuple[Sample, ...]:
+    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
         """At most ten flows, up to this row, that show the row's evidence."""
 
     def usage(self) -> Usage:

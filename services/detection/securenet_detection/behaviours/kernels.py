@@ -30,10 +30,9 @@ LATE_ROWS: Final = 16
 
 #: Columns of an entity's row. Times are nanoseconds since the epoch; USED, BORN are ordinals of rows, 0 is never.
 (
-    BORN, NEWEST, LATE, ACTIVE, SINCE, UNTIL, NEXT, REPORTED, PEAK, FLOWS, GRADED, SAMPLED, FIRST, COUNTS,
-) = range(14)  # fmt: skip
-SAMPLE: Final = COUNTS + SLOTS
-WIDTH: Final = SAMPLE + SAMPLES
+    BORN, NEWEST, LATE, ACTIVE, SINCE, UNTIL, NEXT, REPORTED, PEAK, FLOWS, GRADED, SAMPLED, HEAD, FIRST, COUNTS,
+) = range(15)  # fmt: skip
+WIDTH: Final = COUNTS + SLOTS
 
 #: Columns of the counters of a table: entries held, live entries that had to give way, sample positions given out.
 ENTRIES, EVICTIONS, POSITIONS = range(3)
@@ -236,6 +235,7 @@ def _begin(row: _Array, now: int) -> None:
     row[PEAK] = 0
     row[FLOWS] = 0
     row[SAMPLED] = 0
+    row[HEAD] = 0
     row[FIRST] = now
 
 
@@ -244,10 +244,13 @@ def _sample(row: _Array, counters: _Array, sampled: _Array, taken: int, i: int) 
     """Remembers the row as one of the flows that show the episode; returns how many rows were sampled so far."""
     if row[SAMPLED] >= SAMPLES:
         return taken
-    row[SAMPLE + row[SAMPLED]] = counters[POSITIONS]
-    row[SAMPLED] += 1
+    # Samples of an episode are a chain from the latest to the first; a row's evidence holds on to the latest of its
+    # own time, so that what follows in the same batch cannot change it.
     counters[POSITIONS] += 1
-    sampled[taken] = i
+    sampled[taken, 0] = i
+    sampled[taken, 1] = row[HEAD]
+    row[HEAD] = counters[POSITIONS]
+    row[SAMPLED] += 1
     return taken + 1
 
 
@@ -288,9 +291,9 @@ def count_in_window(  # noqa: PLR0917 - numba takes arguments by position
         window: nanoseconds.
         ordinal: of the first row, ≥ 1.
         learn: False changes nothing (dry run).
-        out: int64 (n, 7), zeroed by the caller: measured (0 without evidence), event, slot, flows so far, first seen,
-            last seen, certain weight.
-        sampled: int64 (n,), filled with the rows that were sampled.
+        out: int64 (n, 7), zeroed by the caller: measured (0 without evidence), event, latest sample, flows so far,
+            first seen, last seen, certain weight.
+        sampled: int64 (n, 2), filled with the rows that were sampled, and the position of the sample before (0: none).
 
     Returns:
         How many rows were sampled, and how many have evidence.
@@ -338,7 +341,7 @@ def count_in_window(  # noqa: PLR0917 - numba takes arguments by position
             out[i, 0] = row[PEAK]
             standing += 1
             out[i, 1] = event
-            out[i, 2] = slot
+            out[i, 2] = row[HEAD]
             out[i, 3] = row[FLOWS]
             out[i, 4] = row[FIRST]
             out[i, 5] = now
@@ -382,8 +385,8 @@ def walk_sequentially(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba
         window: nanoseconds that evidence lasts after the last failed first contact, and after which an idle walk
             starts anew.
         ordinal, learn, sampled: as in :func:`count_in_window`.
-        out: int64 (n, 7): scaled log likelihood ratio (0 without evidence), event, slot, first contacts, first seen,
-            last seen, failed first contacts.
+        out: int64 (n, 7): scaled log likelihood ratio (0 without evidence), event, latest sample, first contacts, first
+            seen, last seen, failed first contacts.
 
     Returns:
         How many rows were sampled, and how many have evidence.
@@ -439,7 +442,7 @@ def walk_sequentially(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba
             out[i, 0] = max(row[GRADED], steps[2])
             standing += 1
             out[i, 1] = event
-            out[i, 2] = slot
+            out[i, 2] = row[HEAD]
             out[i, 3] = row[FLOWS]
             out[i, 4] = row[FIRST]
             out[i, 5] = now

@@ -77,8 +77,8 @@ class SequentialScan:
             f"scanner does {observed.measured[row]:.3g} times as likely as an honest source ({self._upper:.0f} allowed)"
         )
 
-    def samples(self, observed: Observed, seen: Observation, row: int) -> tuple[Sample, ...]:
-        return self._episodes.samples(int(observed.slot[row]), seen.ordinal + row)
+    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
+        return self._episodes.samples(int(observed.sample[row]))
 
     def usage(self) -> Usage:
         return self._episodes.usage()

@@ -67,7 +67,7 @@ class ModelDetector:
             threshold=np.full(rows, medium),
             technique=np.zeros(rows, np.uint8),
             event=out[:, 1].astype(np.uint8),
-            slot=out[:, 2],
+            sample=out[:, 2],
             flows=out[:, 3],
             first_seen_ns=out[:, 4],
             certain=out[:, 6],
@@ -84,9 +84,9 @@ class ModelDetector:
             f"a probability of {observed.measured[row]:.2f}"
         )
 
-    def samples(self, observed: Observed, seen: Observation, row: int) -> tuple[Sample, ...]:
+    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
         """At most ten flows of the finding, up to this row."""
-        return self._episodes.samples(int(observed.slot[row]), seen.ordinal + row)
+        return self._episodes.samples(int(observed.sample[row]))
 
     def usage(self) -> Usage:
         """State held now."""

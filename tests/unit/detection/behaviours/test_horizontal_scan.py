@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from securenet_detection.engine import Engine
+from securenet_detection.models.serving import ModelSlot
 from securenet_detection.threats import ThreatLevel
 
 pytestmark = pytest.mark.unit
@@ -116,3 +118,12 @@ def test_a_clock_set_back_starts_anew(levels: Any) -> None:
 
 def test_flows_out_of_order_within_the_window_count(levels: Any) -> None:
     assert "horizontal-scan" in levels(sweep(25)[::-1])
+
+
+def test_what_comes_later_in_a_batch_does_not_change_what_was_said_before(settings: Any, batch: Any) -> None:
+    later = [{**flow, "at": flow["at"] + 10_000} for flow in sweep(25)]
+    flows = batch([*sweep(25), *later])
+    whole = Engine(settings, ModelSlot()).analyze(flows)
+    first = Engine(settings, ModelSlot()).analyze(flows.take(slice(0, 25)))
+    assert whole.evidence(24) == first.evidence(24)
+    assert whole.evidence(24)[0].flow_ids
