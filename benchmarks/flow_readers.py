@@ -141,15 +141,19 @@ def _eve(flows: list[dict[str, object]]) -> str:
 
 
 def _binetflow(flows: list[dict[str, object]]) -> str:
-    head = (
-        "StartTime,Dur,Proto,SrcAddr,Sport,Dir,DstAddr,Dport,State,sTos,dTos,TotPkts,TotBytes,SrcBytes,SrcPkts,Label\n"
+    fields = (
+        "StartTime Dur Proto SrcAddr Sport Dir DstAddr Dport State sTos dTos TotPkts TotBytes SrcBytes SrcPkts Label"
     )
-    return head + "".join(
-        f"{_iso(f['ts']).replace('-', '/').replace('T', ' ')},{f['duration']},{f['proto']},{f['id.orig_h']},{f['id.orig_p']},"
-        f"   ->,{f['id.resp_h']},{f['id.resp_p']},FSPA_FSPA,0,0,{int(str(f['orig_pkts'])) + int(str(f['resp_pkts']))},"
-        f"{int(str(f['orig_ip_bytes'])) + int(str(f['resp_ip_bytes']))},{f['orig_ip_bytes']},{f['orig_pkts']},flow=Background\n"
-        for f in flows
-    )
+    rows = [fields.split(" ")]
+    for flow in flows:
+        started = _iso(flow["ts"]).replace("-", "/").replace("T", " ")
+        packets = int(str(flow["orig_pkts"])) + int(str(flow["resp_pkts"]))
+        size = int(str(flow["orig_ip_bytes"])) + int(str(flow["resp_ip_bytes"]))
+        ends = [flow["id.orig_h"], flow["id.orig_p"], "   ->", flow["id.resp_h"], flow["id.resp_p"]]
+        counts = [packets, size, flow["orig_ip_bytes"], flow["orig_pkts"]]
+        row = [started, flow["duration"], flow["proto"], *ends, "FSPA_FSPA", 0, 0, *counts, "flow=Background"]
+        rows.append([str(value) for value in row])
+    return "".join(",".join(row) + "\n" for row in rows)
 
 
 FORMATS: dict[str, Callable[[list[dict[str, object]]], str]] = {

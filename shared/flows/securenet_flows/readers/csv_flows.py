@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from securenet_flows.batch import FlowBatch
@@ -34,6 +34,7 @@ class TableFormat:
         header: names of the fields where the file has no header line.
         needed: columns without which the file cannot be read.
         end: a line that begins what follows the records, where there is such a line.
+        last_may_lack: some exports of this kind write the name of the last field but never its value.
     """
 
     aliases: Mapping[str, Sequence[str]]
@@ -41,6 +42,7 @@ class TableFormat:
     header: tuple[str, ...] = ()
     needed: tuple[str, ...] = _NEEDED
     end: bytes = b""
+    last_may_lack: bool = False
 
 
 def plain_name(name: str) -> str:
@@ -65,6 +67,8 @@ def read_flow_table(
             data = data[: ended.start()]
         if plan is None and data.strip():
             plan, data, line = _plan(data, line, table_format, log)
+        if plan is not None and not plan.settled and data.strip():
+            plan = _settled(plan, data, log)
         parts = [] if plan is None else list(_without_headers(data, line, plan.header))
         bad: list[tuple[int, str]] = []
         bad_labels: list[tuple[int, str]] = []
@@ -88,6 +92,7 @@ class _Plan:
     layout: Layout
     names: dict[str, str]
     header: bytes
+    settled: bool
 
 
 def _plan(data: bytes, line: int, table_format: TableFormat, log: FileLog) -> tuple[_Plan, bytes, int]:
@@ -109,20 +114,22 @@ def _plan(data: bytes, line: int, table_format: TableFormat, log: FileLog) -> tu
     for column in table_format.needed:
         if column not in wanted:
             raise UnreadableFileError(log.path, f"no field {table_format.aliases[column][0]} in the header", line)
-    width = _width(lines[skipped + 1 :], separator, len(names))
-    if width != len(names):
-        log.note(f"the lines lack the last field, {names[-1]}")
-        wanted = {column: position for column, position in wanted.items() if position < width}
-    layout = Layout(width, wanted, separator, quoted=True, nulls=table_format.nulls)
-    plan = _Plan(layout, {column: names[position] for column, position in wanted.items()}, header)
+    layout = Layout(len(names), wanted, separator, quoted=True, nulls=table_format.nulls)
+    known = {column: names[position] for column, position in wanted.items()}
+    plan = _Plan(layout, known, header, settled=not table_format.last_may_lack)
     return plan, b"\n".join(lines[skipped + 1 :]), line + 1
 
 
-def _width(lines: Sequence[bytes], separator: bytes, width: int) -> int:
-    """Some exports write the name of the last field but never its value."""
-    first = next((line for line in lines if line.strip()), b"")
-    found = len(split_line(first.rstrip(b"\r"), separator, quoted=True))
-    return found if found == width - 1 and found > 1 else width
+def _settled(plan: _Plan, data: bytes, log: FileLog) -> _Plan:
+    """The first record says whether the last field is there."""
+    first = next(line for line in data.split(b"\n") if line.strip())
+    layout = plan.layout
+    width = len(split_line(first.rstrip(b"\r"), layout.separator, quoted=True))
+    if width != layout.width - 1 or width < 2:
+        return replace(plan, settled=True)
+    log.note("the lines lack the last of the fields that the header names")
+    wanted = {column: position for column, position in layout.wanted.items() if position < width}
+    return replace(plan, layout=replace(layout, width=width, wanted=wanted), settled=True)
 
 
 def _without_headers(data: bytes, line: int, header: bytes) -> Iterator[tuple[bytes, int]]:

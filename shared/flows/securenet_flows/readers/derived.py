@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from securenet_flows.readers.arrow import Array, compute, decoded
+from securenet_flows.readers.texts import decode_text
 
 
 def difference(whole: Array, part: Array) -> Array:
@@ -23,14 +24,14 @@ def _numbers(array: Array) -> Array:
 
 
 def same_texts(array: Array, change: Callable[[Array], Array]) -> Array:
-    """Changes the texts of a column; bytes that are not UTF-8 leave the whole column as it was."""
+    """Changes the texts of a column."""
     if not pa.types.is_dictionary(array.type):
         array = array.dictionary_encode()
     try:
-        values = change(compute.cast(array.dictionary, pa.string()))
+        values = compute.cast(array.dictionary, pa.string())
     except pa.ArrowInvalid:
-        return array
-    return pa.DictionaryArray.from_arrays(array.indices, values)
+        values = pa.array([decode_text(value) for value in array.dictionary.to_pylist()], pa.string())
+    return pa.DictionaryArray.from_arrays(array.indices, change(values))
 
 
 def trimmed(texts: Array) -> Array:

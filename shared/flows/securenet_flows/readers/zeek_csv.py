@@ -34,5 +34,5 @@ class ZeekCsvReader:
             return assemble_log(detected.kind, columns, table.lines, names)
 
         needed = ("start_time_ns", "src_addr", "dst_addr", *(("protocol",) if detected.kind == "conn" else ()))
-        table_format = TableFormat(fields_of(detected.kind), (b"-", b"(empty)"), needed=needed)
+        table_format = TableFormat(fields_of(detected.kind), (b"-", b"(empty)"), needed=needed, last_may_lack=True)
         yield from read_flow_table(source, table_format, assemble, log, batch_rows)

@@ -56,12 +56,13 @@ class SiblingIndex:
         reader: Reader = reader_of(detected.format)
         parts = self._parts.setdefault(detected.kind, [])
         for batch in reader.read(source, detected, log, _ROWS):
-            if self._left <= 0:
+            kept = batch.take(slice(0, self._left))
+            if len(kept):
+                parts.append(_application_part(kept, _PREFIXES[detected.kind]))
+            self._left -= len(kept)
+            if len(kept) < len(batch):
                 log.note("not joined beyond here: the limit of records held is reached")
                 return
-            kept = batch.take(slice(0, self._left)) if len(batch) > self._left else batch
-            parts.append(_application_part(kept, _PREFIXES[detected.kind]))
-            self._left -= len(kept)
 
     def join(self, batch: FlowBatch) -> FlowBatch:
         """The batch with the application columns of the records that share its uids."""

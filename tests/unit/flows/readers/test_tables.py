@@ -79,8 +79,8 @@ def test_nfdump_and_its_summary(tmp_path: Path) -> None:
     assert batch.start_time_ns[0] == 1_588_327_200_000_000_000
 
 
-CIC = """id,Flow ID,Src IP,Src Port,Dst IP,Dst Port,Protocol,Timestamp,Flow Duration,Total Fwd Packet,Total Bwd packets,\
-Total Length of Fwd Packet,Total Length of Bwd Packet,Label
+CIC = """id,Flow ID,Src IP,Src Port,Dst IP,Dst Port,Protocol,Timestamp,Flow Duration,Total Fwd Packet,\
+Total Bwd packets,Total Length of Fwd Packet,Total Length of Bwd Packet,Label
 1,a-b-1-2-6,192.0.2.1,35473,192.0.2.2,80,6,2017-07-05 19:55:50.312099,15885639,9,8,2827,2334,BENIGN
 2,a-b-1-2-6,192.0.2.1,35473,192.0.2.2,80,6,2017-07-05 19:55:51.000001,5,9,8,2827,2334,DoS Hulk
 3,a-b-1-2-6,192.0.2.1,35473,192.0.2.2,80,6,2017-07-05 19:55:52,5,9,8,2827,2334,DoS Hulk - Attempted
@@ -117,9 +117,11 @@ def test_cicflowmeter_of_old(tmp_path: Path) -> None:
 
 
 UNSW_ROW = (
-    "192.0.2.1,0x000b,192.0.2.2,-,unas,INT,0.5,132,164,31,29,0,0,-," + "1,1,2,3," + "0," * 10 + "1421927414,1421927415,"
+    "192.0.2.1,0x000b,192.0.2.2,-,unas,INT,0.5,132,164,31,29,0,0,-,1,1,2,3,"
+    + "0," * 10
+    + "1421927414,1421927415,"
+    + "0," * 17
 )
-UNSW_ROW += "0," * 17
 
 
 def test_unsw_without_header(tmp_path: Path) -> None:
@@ -146,7 +148,7 @@ def test_zeek_in_csv_whose_lines_lack_the_last_field(tmp_path: Path) -> None:
     assert batch.texts("history").decode() == ["Sh,AR"]
     assert batch.start_time_ns.tolist() == [1_591_890_635_322_299_000]
     assert [error.line for error in report.errors] == [3]
-    assert "lack the last field" in report.notes[0]
+    assert "lack the last of the fields" in report.notes[0]
 
 
 def test_a_header_without_a_needed_field_is_located(tmp_path: Path) -> None:
