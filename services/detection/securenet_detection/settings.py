@@ -182,7 +182,7 @@ class DetectionSettings(ServerSettings):
     """Largest model artifact that is downloaded, in bytes."""
 
     model_trusted_key: Path | None = None
-    """PEM file of the public key that signs models; absent: the key that the registry publishes is not checked."""
+    """PEM file of the public key that the registry signs models with. Without it no model is served."""
 
     batch_limit: Annotated[int, Field(ge=1, le=65_536)] = 128
     """Most unary calls scored together."""

@@ -46,3 +46,16 @@ def test_a_benign_host_day_makes_no_finding(shared_data: Path) -> None:
 
 def test_ten_honest_ssh_logins_are_no_guessing(shared_data: Path) -> None:
     assert not findings(shared_data / "flows/zeek-labelled/006-zeek-scenario-ssh")
+
+
+def test_guessing_of_ssh_passwords_is_found_in_packets(shared_data: Path) -> None:
+    found = findings(shared_data / "flows/slips/test19-malicious-ssh/malicious-ssh-bruteforce.pcap")
+    assert found == {("brute-force", "T1110.001"): 1}
+
+
+def test_a_syn_scan_is_found_in_packets(shared_data: Path) -> None:
+    assert findings(shared_data / "flows/pcaps/synscan.pcap")["vertical-scan", "T1046"] == 1
+
+
+def test_a_vulnerability_scanner_is_found_by_its_ports(shared_data: Path) -> None:
+    assert findings(shared_data / "flows/lab-captures/openvas/conn.log.gz")["vertical-scan", "T1046"] == 1
