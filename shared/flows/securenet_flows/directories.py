@@ -11,6 +11,7 @@ from typing import Final
 
 from securenet_flows.captures import Capture, Member, ReadOptions
 from securenet_flows.exceptions import FlowDataError, UnreadableFileError
+from securenet_flows.readers.columns import MADE_UP_ID
 from securenet_flows.readers.detection import detect
 from securenet_flows.readers.interface import Format
 from securenet_flows.readers.registered import reader_of
@@ -166,5 +167,5 @@ def _beginning(member: Member) -> _Beginning:
         batch = None
     if batch is None:
         return _Beginning(member, frozenset(), labelled=False)
-    uids = frozenset(uid for uid in batch.texts("flow_id").values if not uid.startswith("line-"))
+    uids = frozenset(uid for uid in batch.texts("flow_id").values if not uid.startswith(MADE_UP_ID))
     return _Beginning(member, uids, labelled="label" in batch.text)

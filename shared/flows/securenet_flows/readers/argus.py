@@ -21,7 +21,6 @@ from securenet_flows.readers.protocols import TCP
 from securenet_flows.readers.sources import Source
 from securenet_flows.readers.states import ARGUS_WORDS, flags_of, state_number, states_of_flags
 from securenet_flows.readers.texts import encode_text
-from securenet_flows.readers.zeek_logs import line_ids
 from securenet_flows.report import FileLog
 
 #: Fields that several columns of a batch are made of.
@@ -48,6 +47,7 @@ _FORMAT: Final = TableFormat(
         _STATE: ("State",),
     },
     nulls=(b"-", b"*"),
+    texts=frozenset({"start_time_ns"}),
 )
 _ANSWERED: Final = "CON"
 _ONE_WAY: Final = ("INT", "REQ")
@@ -73,7 +73,6 @@ def _assemble(table: Table, names: Mapping[str, str]) -> Assembled:
         whole = columns.pop(total, None)
         if whole is not None and orig in columns and resp not in columns:
             columns[resp] = difference(whole, columns[orig])
-    columns["flow_id"] = line_ids(table.lines)
     if words is not None:
         columns["conn_state"] = argus_states(words, columns["protocol"])
     return assemble(columns, table.lines, names=names, label_of=argus_label)

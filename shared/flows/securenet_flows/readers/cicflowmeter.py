@@ -18,7 +18,6 @@ from securenet_flows.readers.interface import Detected
 from securenet_flows.readers.labels import class_label
 from securenet_flows.readers.sources import Source
 from securenet_flows.readers.texts import decode_text
-from securenet_flows.readers.zeek_logs import line_ids
 from securenet_flows.report import FileLog
 
 _MICROSECONDS: Final = "microseconds"
@@ -39,6 +38,7 @@ _FORMAT: Final = TableFormat(
         _MICROSECONDS: ("Flow Duration",),
     },
     nulls=(),
+    texts=frozenset({"start_time_ns"}),
 )
 _ISO: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _DAY_FIRST: Final = ("%d/%m/%Y %I:%M:%S %p", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M")
@@ -62,8 +62,6 @@ def _assemble(table: Table, names: Mapping[str, str]) -> Assembled:
     if durations is not None:
         columns["duration_ns"] = _seconds(durations)
     columns["start_time_ns"] = _times(columns["start_time_ns"])
-    if "flow_id" not in columns:
-        columns["flow_id"] = line_ids(table.lines)
     return assemble(columns, table.lines, names=names, label_of=class_label)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from securenet_flows.readers.arrow import Array
 from securenet_flows.readers.conversions import convert
 from securenet_flows.readers.labels import plain_label
 from securenet_flows.readers.texts import encode_text, show
+
+#: How identifiers begin that are no source's own.
+MADE_UP_ID: Final = "line-"
 
 
 @dataclass(slots=True)
@@ -36,8 +39,9 @@ def assemble(
     """Makes a batch of columns as a file gave them.
 
     Args:
-        columns: by the name of the batch's column, arrays of one length n. Times and durations are seconds, or ISO 8601
-            texts, or int64 nanoseconds. The label column holds the source's words.
+        columns: by the name of the batch's column, arrays of one length n. Without `flow_id` one is made of the line.
+            Times and durations are seconds, or ISO 8601 texts, or int64 nanoseconds. The label column holds the
+            source's words.
         lines: (n,) the line of each row, for messages.
         names: what the source calls a column, for messages.
         label_of: translates the source's words.
@@ -57,10 +61,11 @@ def assemble(
         if not converted.present.all():
             present[name] = converted.present
     text = {
-        name: encode_text(columns[name], None if name == "flow_id" else unescape)
+        name: encode_text(columns[name], unescape)
         for name in TEXT
-        if name in columns and name != "label"
+        if name in columns and name not in {"label", "flow_id"}
     }
+    text["flow_id"] = _identified(columns.get("flow_id"), lines)
     unlabelled = None
     if "label" in columns:
         words = encode_text(columns["label"], unescape)
@@ -79,6 +84,17 @@ def assemble(
         return Assembled(batch, [], bad_labels)
     bad_records = [(int(lines[row]), reason) for row, reason in sorted(faults.reasons.items())]
     return Assembled(batch.take(np.flatnonzero(~faults.mask)), bad_records, bad_labels)
+
+
+def _identified(array: Array | None, lines: Int64) -> Dictionary:
+    """The source's own identifiers; `line-<number>` for records that have none, which is stable for a file."""
+    if array is None:
+        return Dictionary.encode(f"{MADE_UP_ID}{line}" for line in lines.tolist())
+    texts = encode_text(array)
+    if (texts.codes >= 0).all():
+        return texts
+    numbers = lines.tolist()
+    return Dictionary.encode(text or f"{MADE_UP_ID}{numbers[row]}" for row, text in enumerate(texts.decode()))
 
 
 class _Faults:

@@ -9,10 +9,11 @@ from typing import Final
 
 from securenet_flows.batch import FlowBatch
 from securenet_flows.exceptions import UnreadableFileError
+from securenet_flows.readers.blocks import count_lines
 from securenet_flows.readers.columns import Assembled
 from securenet_flows.readers.delimited import Layout, Table, parse_lines, positions, split_line
 from securenet_flows.readers.problems import tell
-from securenet_flows.readers.sources import Source, count_lines
+from securenet_flows.readers.sources import Source
 from securenet_flows.readers.texts import decode_text
 from securenet_flows.report import FileLog
 
@@ -34,6 +35,7 @@ class TableFormat:
         header: names of the fields where the file has no header line.
         needed: columns without which the file cannot be read.
         end: a line that begins what follows the records, where there is such a line.
+        texts: columns that hold text although a batch holds numbers: times as dates.
         last_may_lack: some exports of this kind write the name of the last field but never its value.
     """
 
@@ -43,6 +45,7 @@ class TableFormat:
     needed: tuple[str, ...] = _NEEDED
     end: bytes = b""
     last_may_lack: bool = False
+    texts: frozenset[str] = frozenset()
 
 
 def plain_name(name: str) -> str:
@@ -114,7 +117,7 @@ def _plan(data: bytes, line: int, table_format: TableFormat, log: FileLog) -> tu
     for column in table_format.needed:
         if column not in wanted:
             raise UnreadableFileError(log.path, f"no field {table_format.aliases[column][0]} in the header", line)
-    layout = Layout(len(names), wanted, separator, quoted=True, nulls=table_format.nulls)
+    layout = Layout(len(names), wanted, separator, quoted=True, nulls=table_format.nulls, texts=table_format.texts)
     known = {column: names[position] for column, position in wanted.items()}
     plan = _Plan(layout, known, header, settled=not table_format.last_may_lack)
     return plan, b"\n".join(lines[skipped + 1 :]), line + 1

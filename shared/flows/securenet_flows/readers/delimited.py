@@ -14,7 +14,7 @@ from pyarrow import csv as arrow_csv
 
 from securenet_flows.batch import Int64
 from securenet_flows.readers.arrow import Array
-from securenet_flows.readers.conversions import arrow_type
+from securenet_flows.readers.conversions import ENCODED, arrow_type
 
 _QUOTE: Final = b'"'
 _TEXT_ENCODING: Final = "latin-1"  # maps each byte to one character and back
@@ -31,6 +31,7 @@ class Layout:
         separator: between fields.
         quoted: fields may stand in double quotes.
         nulls: texts that mean that there is no value; the empty one always does.
+        texts: columns that are best read as text although a batch holds numbers (times that are no seconds).
     """
 
     width: int
@@ -38,6 +39,7 @@ class Layout:
     separator: bytes = b"\t"
     quoted: bool = False
     nulls: tuple[bytes, ...] = (b"-",)
+    texts: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -74,7 +76,10 @@ def _parse_with_arrow(data: bytes, first_line: int, layout: Layout, lines: int) 
         data += b"\n"
     names = [str(position) for position in range(layout.width)]
     positions = sorted(set(layout.wanted.values()))
-    types = {str(position): arrow_type(column) for column, position in layout.wanted.items()}
+    types = {
+        str(position): ENCODED if column in layout.texts else arrow_type(column)
+        for column, position in layout.wanted.items()
+    }
     try:
         table = arrow_csv.read_csv(
             cast("Any", pa.BufferReader(data)),

@@ -18,7 +18,6 @@ from securenet_flows.readers.interface import Detected
 from securenet_flows.readers.sources import Source
 from securenet_flows.readers.states import flags_of, states_of_flags
 from securenet_flows.readers.texts import encode_text
-from securenet_flows.readers.zeek_logs import line_ids
 from securenet_flows.report import FileLog
 
 _FLAGS: Final = "flags"
@@ -38,6 +37,7 @@ _FORMAT: Final = TableFormat(
         _FLAGS: ("flg", "flags"),
     },
     nulls=(b"-",),
+    texts=frozenset({"start_time_ns"}),
     end=b"Summary",
 )
 
@@ -56,7 +56,6 @@ def _assemble(table: Table, names: Mapping[str, str]) -> Assembled:
     flags = columns.pop(_FLAGS, None)
     if flags is not None:
         columns["conn_state"] = one_way_states(flags, columns["protocol"])
-    columns["flow_id"] = line_ids(table.lines)
     return assemble(columns, table.lines, names=names)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from securenet_flows.readers.sources import LONGEST_LINE_BYTES, Block
+from securenet_flows.readers.blocks import LONGEST_LINE_BYTES, Block
 from securenet_flows.report import FileLog
 
 

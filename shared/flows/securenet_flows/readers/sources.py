@@ -1,51 +1,23 @@
-"""Bytes of a file, decompressed in bounded pieces, and cut into blocks of whole lines."""
+"""Bytes of a file or stream, decompressed in bounded pieces."""
 
 from __future__ import annotations
 
 import contextlib
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
-import numpy as np
 import pyarrow as pa
 
 from securenet_flows.exceptions import UnreadableFileError
+from securenet_flows.readers.blocks import Block, cut_blocks
 
 PIECE_BYTES: Final = 1 << 20
-#: A longer line is a bad record. Its bytes are dropped as they come.
-LONGEST_LINE_BYTES: Final = 1 << 20
-#: A block of many long lines is cut here, so that memory is bounded whatever the lines.
-LARGEST_BLOCK_BYTES: Final = 16 << 20
 HEAD_BYTES: Final = 64 << 10
 
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
-_BOM: Final = b"\xef\xbb\xbf"
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Consecutive whole lines.
-
-    Attributes:
-        data: the lines with their line feeds; only the last line of a file may lack it.
-        first_line: number of the first line, from 1.
-        lines: how many.
-        overlong: after these lines one was dropped because it was too long.
-    """
-
-    data: bytes
-    first_line: int
-    lines: int
-    overlong: bool = False
-
-
-def count_lines(data: bytes) -> int:
-    """How many lines some data has; the last may lack its line feed."""
-    return data.count(b"\n") + (not data.endswith(b"\n") and len(data) > 0)
 
 
 class Source:
@@ -119,7 +91,7 @@ class Source:
         Raises:
             UnreadableFileError: as :meth:`pieces`, with the last line that was given.
         """
-        return _Cutter(self, rows).blocks()
+        return cut_blocks(self.pieces(), rows)
 
     def _zstd_head(self, head: bytes) -> bytes:
         """A piece at a time: a head that breaks off inside the stream gives only what came before."""
@@ -213,85 +185,3 @@ def _zstd(file: _Readable, path: str) -> Iterator[bytes]:
                 yield bytes(content)
     except OSError as error:
         raise UnreadableFileError(path, f"zstd stream damaged: {str(error).splitlines()[0]}") from error
-
-
-class _Cutter:
-    """Cuts pieces into blocks."""
-
-    def __init__(self, source: Source, rows: int) -> None:
-        self._source = source
-        self._rows = rows
-        self._pending = b""
-        self._line = 1
-        self._dropping = False
-
-    def blocks(self) -> Iterator[Block]:
-        failure: UnreadableFileError | None = None
-        pieces = self._source.pieces()
-        first = True
-        while True:
-            try:
-                piece = next(pieces, None)
-            except UnreadableFileError as error:
-                failure, piece = error, None
-            if piece is None:
-                break
-            self._pending = self._pending + piece if self._pending else piece
-            if first:
-                if len(self._pending) < len(_BOM) and _BOM.startswith(self._pending):
-                    continue
-                self._pending = self._pending.removeprefix(_BOM)
-                first = False
-            yield from self._cut()
-        if self._dropping:
-            yield Block(b"", self._line, 0, overlong=True)
-        elif self._pending and failure is None:
-            yield from self._whole(self._pending)
-        if failure is not None:
-            raise UnreadableFileError(failure.path, failure.reason, self._line - 1 if self._line > 1 else 0)
-
-    def _cut(self) -> Iterator[Block]:
-        ends = np.flatnonzero(np.frombuffer(self._pending, dtype=np.uint8) == ord("\n")) + 1
-        start = 0
-        if self._dropping:
-            if not len(ends):
-                self._pending = b""
-                return
-            start = int(ends[0])
-            ends = ends[1:]
-            self._dropping = False
-            yield Block(b"", self._line, 0, overlong=True)
-            self._line += 1
-        taken = 0
-        while len(ends) - taken >= self._rows or (
-            len(ends) > taken and len(self._pending) - start > LARGEST_BLOCK_BYTES
-        ):
-            within = int(np.searchsorted(ends, start + LARGEST_BLOCK_BYTES, side="right")) - taken
-            count = max(min(self._rows, within), 1)
-            end = int(ends[taken + count - 1])
-            yield from self._whole(self._pending[start:end])
-            taken += count
-            start = end
-        self._pending = self._pending[start:]
-        last = int(ends[-1]) - start if len(ends) > taken else 0
-        if len(self._pending) - last > LONGEST_LINE_BYTES:
-            if last:
-                yield from self._whole(self._pending[:last])
-            self._pending = b""
-            self._dropping = True
-
-    def _whole(self, data: bytes) -> Iterator[Block]:
-        """Lines as blocks, without those that are too long."""
-        ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n")) + 1
-        if not len(ends) or ends[-1] != len(data):
-            ends = np.append(ends, len(data))
-        lengths = np.diff(ends, prepend=0)
-        start = row = 0
-        for long in np.flatnonzero(lengths > LONGEST_LINE_BYTES).tolist():
-            yield Block(data[start : int(ends[long]) - int(lengths[long])], self._line, long - row, overlong=True)
-            self._line += long - row + 1
-            row = long + 1
-            start = int(ends[long])
-        if start < len(data):
-            yield Block(data[start:] if start else data, self._line, len(ends) - row)
-            self._line += len(ends) - row

@@ -206,8 +206,6 @@ class _Records:
         flags = [columns.pop(name, None) for name in ("orig_flags", "resp_flags")]
         if self._lines:
             columns["conn_state"] = _states(columns, flags)
-        if "flow_id" not in columns:
-            columns["flow_id"] = pa.array([f"line-{line}" for line in self._lines], pa.string())
         names = {column: ".".join(place) for column, place in _FLOW.items()}
         assembled = assemble(columns, np.asarray(self._lines, np.int64), names=names)
         return assembled.batch, assembled.bad_records

@@ -15,7 +15,6 @@ from securenet_flows.readers.derived import same_texts, trimmed
 from securenet_flows.readers.interface import Detected
 from securenet_flows.readers.labels import plain_label
 from securenet_flows.readers.sources import Source
-from securenet_flows.readers.zeek_logs import line_ids
 from securenet_flows.report import FileLog
 
 #: The fields of the files without a header, in the order of the data set's own list of features.
@@ -69,5 +68,4 @@ def _assemble(table: Table, names: Mapping[str, str]) -> Assembled:
         columns["conn_state"] = argus_states(states, columns["protocol"])
     if "detailed_label" in columns:
         columns["detailed_label"] = same_texts(columns["detailed_label"], trimmed)
-    columns["flow_id"] = line_ids(table.lines)
     return assemble(columns, table.lines, names=names, label_of=plain_label)

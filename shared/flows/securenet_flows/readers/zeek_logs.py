@@ -138,17 +138,10 @@ def assemble_log(kind: str, columns: dict[str, Array], lines: Int64, names: Mapp
         columns["protocol"] = repeated(_TRANSPORT[kind], rows)
     if kind != "conn":
         columns["service"] = repeated(_SERVICE[kind], rows)
-    if "flow_id" not in columns:
-        columns["flow_id"] = line_ids(lines)
     if numbers is not None and rows:
         columns["protocol"] = _with_numbers(columns["protocol"], numbers)
     assembled = assemble(columns, lines, names=names, unescape=unescape)
     return Assembled(_separate_icmpv6(assembled.batch), assembled.bad_records, assembled.bad_labels)
-
-
-def line_ids(lines: Int64) -> Array:
-    """Identifiers for records that have none: stable for a file, `line-<number>`."""
-    return pa.array([f"line-{line}" for line in lines.tolist()], pa.string())
 
 
 def unescape(value: bytes) -> bytes:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securenet_flows.batch import NUMERIC, TEXT, Bool, Dictionary, FlowBatch, Int64
+from securenet_flows.readers.columns import MADE_UP_ID
 from securenet_flows.readers.interface import Detected, Reader
 from securenet_flows.readers.registered import reader_of
 from securenet_flows.readers.sources import Source
@@ -128,8 +129,9 @@ def _compact(codes: NDArray[np.int32], values: tuple[str, ...]) -> Dictionary:
 
 
 def hash_texts(texts: Dictionary) -> NDArray[np.uint64]:
-    """64-bit hashes (n,) of a text column by its bytes, the same in every process; 0 where the row has no value."""
-    table = np.append(_hash_values(texts.values), np.uint64(0))
+    """64-bit hashes (n,) of identifiers by their bytes; 0 where there is none, or one that a reader made up."""
+    own = np.fromiter((not value.startswith(MADE_UP_ID) for value in texts.values), np.bool_, len(texts.values))
+    table = np.append(_hash_values(texts.values) * own, np.uint64(0))
     hashed: NDArray[Any] = table[texts.codes]
     return hashed
 

@@ -13,10 +13,11 @@ import pyarrow as pa
 from securenet_flows.batch import FlowBatch
 from securenet_flows.exceptions import UnreadableFileError
 from securenet_flows.readers.arrow import compute, decoded
+from securenet_flows.readers.blocks import count_lines
 from securenet_flows.readers.delimited import Layout, Table, parse_lines, positions
 from securenet_flows.readers.interface import Detected
 from securenet_flows.readers.problems import tell
-from securenet_flows.readers.sources import Source, count_lines
+from securenet_flows.readers.sources import Source
 from securenet_flows.readers.texts import decode_text
 from securenet_flows.readers.zeek_logs import COUNTED, DEFAULT_CONN_FIELDS, FIRST, assemble_log, fields_of
 from securenet_flows.report import FileLog
