@@ -66,16 +66,30 @@ class Mirror:
         """What came of the last look."""
         return self._state
 
+    def prepare(self) -> None:
+        """Loads and connects in the background what the next look will need, since there will be one soon."""
+        self._thread.submit(self._ping)
+
     async def reconcile(self) -> None:
         """One look: versions first, then aliases."""
         async with self._busy:
             await self._reconcile()
 
     async def _reconcile(self) -> None:
+        # One that cannot be mirrored must not keep the others from it.
+        failures: list[Exception] = []
         for version in await self._ledger.unmirrored():
-            await self._mirror_version(version)
+            try:
+                await self._mirror_version(version)
+            except Exception as error:  # noqa: BLE001 - of whatever kind the tool has; raised below
+                failures.append(error)
         for model in await self._ledger.mirrored_models():
-            await self._mirror_aliases(model)
+            try:
+                await self._mirror_aliases(model)
+            except Exception as error:  # noqa: BLE001 - likewise
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     async def _mirror_version(self, version: ModelVersion) -> None:
         mirrored = await self._in_thread_log(version)
@@ -95,6 +109,11 @@ class Mirror:
 
     async def _in_thread_log(self, version: ModelVersion) -> Mirrored:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._log_version, version)
+
+    def _ping(self) -> None:
+        # The next look says what is wrong, if anything is.
+        with contextlib.suppress(Exception):
+            self._tracking.ping()
 
     def _log_version(self, version: ModelVersion) -> Mirrored:
         signed = self._artifacts.manifest(version.tenant, version.model, version.version)

@@ -21,6 +21,7 @@ _BATCH: Final = 900
 
 #: Tags that say which version of ours one of theirs is.
 _VERSION_TAG: Final = "securenet.version"
+_CREATED_TAG: Final = "securenet.created_ns"
 
 
 class MlflowTracking:
@@ -65,7 +66,11 @@ class MlflowTracking:
             name,
             source=f"{run.info.artifact_uri}/model",
             run_id=run_id,
-            tags={_VERSION_TAG: version.resource, "securenet.digest": version.digest},
+            tags={
+                _VERSION_TAG: version.resource,
+                _CREATED_TAG: str(version.create_ns),
+                "securenet.digest": version.digest,
+            },
             description=version.description or None,
         )
         return Mirrored(run_id, int(registered.version))
@@ -91,9 +96,10 @@ class MlflowTracking:
     def _client(self) -> Any:
         with self._lock:
             if self._connected is None:
-                # Both must stand before the import: it reports home, and prints of progress, unless told not to.
+                # These must stand before the import: it reports home, and writes past our log, unless told not to.
                 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
                 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+                os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
                 from mlflow import MlflowClient  # noqa: PLC0415 - see above
 
                 self._connected = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
@@ -117,7 +123,11 @@ class MlflowTracking:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         for found in client.search_model_versions(f"name = '{name}'", max_results=10_000):
-            if found.tags.get(_VERSION_TAG) == version.resource:
+            # A model that was deleted and made again has a version of the same name, made at another time.
+            if (found.tags.get(_VERSION_TAG), found.tags.get(_CREATED_TAG)) == (
+                version.resource,
+                str(version.create_ns),
+            ):
                 return Mirrored(str(found.run_id), int(found.version))
         return None
 

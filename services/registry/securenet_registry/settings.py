@@ -19,7 +19,7 @@ Seconds = Annotated[float, Field(gt=0, le=7 * 86_400)]
 
 
 def _also(name: str) -> AliasChoices:
-    return AliasChoices(name, f"SECURENET_REGISTRY_{name.upper()}", name.upper())
+    return AliasChoices(f"SECURENET_REGISTRY_{name.upper()}", name.upper())
 
 
 class RegistrySettings(ServerSettings):

@@ -147,7 +147,7 @@ class Trainings:
             NotFoundError: there is no such training.
             UnavailableError: the process ends; watch again elsewhere or later.
         """
-        seq = max(from_seq, 1)
+        seq = min(max(from_seq, 1), 1 << 62)
         with self._changes.subscribe(("training", training_id)) as changed:
             while True:
                 look = partial(_look, training_id=training_id, from_seq=seq)
@@ -203,7 +203,12 @@ class Trainings:
     async def _run(self) -> None:
         """Runs what is queued, one after another: a fit uses every core anyway."""
         while True:
-            for training in await self._ledger.trainings_in([TrainingState.QUEUED]):
+            try:
+                queued = await self._ledger.trainings_in([TrainingState.QUEUED])
+            except Exception as error:  # noqa: BLE001 - the database is away: whatever it says, the queue waits for it
+                _log.error("queue cannot be read", error=f"{type(error).__name__}: {error}"[:500])
+                queued = []
+            for training in queued:
                 task = asyncio.create_task(self._train(training), name=f"training {training.id}")
                 self._running[training.id] = task
                 try:
@@ -221,6 +226,7 @@ class Trainings:
         try:
             if not await self._begin(running):
                 return
+            self._mirror.prepare()
             folder.mkdir(mode=0o700)
             job = {
                 "spec": training.spec.document(),

@@ -1,0 +1,82 @@
+"""Metrics against figures that were worked out by hand."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from securenet_registry.training.evaluation import (
+    expected_calibration_error,
+    matthews,
+    measure,
+    measure_captures,
+    threshold_table,
+    tpr_at_fpr,
+)
+
+pytestmark = pytest.mark.unit
+
+SCORE = np.array([0.9, 0.8, 0.7, 0.4, 0.3, 0.1])
+MALICIOUS = np.array([True, True, False, True, False, False])
+EVEN = np.ones(6)
+
+
+def test_matthews() -> None:
+    assert matthews(2, 1, 1, 2) == pytest.approx(3 / 9)
+    assert matthews(3, 0, 0, 0) == 0.0
+    assert matthews(3, 0, 0, 3) == 1.0
+
+
+def test_all_metrics_of_a_mixed_capture() -> None:
+    found = {metric.name: metric.value for metric in measure(SCORE, MALICIOUS, EVEN)}
+    assert found["mcc"] == pytest.approx(1 / 3)
+    assert found["tpr"] == pytest.approx(2 / 3)
+    assert found["fpr"] == pytest.approx(1 / 3)
+    assert found["f1"] == pytest.approx(2 / 3)
+    assert found["tpr_at_fpr_1pct"] == pytest.approx(2 / 3)
+    assert found["roc_auc"] == pytest.approx(8 / 9)
+    assert (found["flows"], found["malicious"]) == (6, 3)
+
+
+def test_a_benign_capture_has_rates_of_its_class_alone() -> None:
+    names = {metric.name for metric in measure(SCORE, np.zeros(6, np.bool_), EVEN)}
+    assert "fpr" in names
+    assert not names & {"tpr", "mcc", "f1", "roc_auc"}
+
+
+def test_equal_scores_are_one_threshold() -> None:
+    same = np.full(4, 0.5)
+    assert tpr_at_fpr(same, np.array([True, True, False, False]), np.ones(4)) == 0.0
+
+
+def test_weights_count_as_rows() -> None:
+    weight = np.array([1.0, 1.0, 3.0, 1.0, 1.0, 1.0])
+    repeated = np.repeat(np.arange(6), weight.astype(int))
+    weighed = {m.name: m.value for m in measure(SCORE, MALICIOUS, weight)}
+    doubled = {m.name: m.value for m in measure(SCORE[repeated], MALICIOUS[repeated], np.ones(8))}
+    for name in ("mcc", "ece", "brier", "roc_auc", "tpr_at_fpr_1pct"):
+        assert weighed[name] == pytest.approx(doubled[name])
+
+
+def test_calibration_error() -> None:
+    score = np.array([0.25, 0.25, 0.25, 0.25])
+    assert expected_calibration_error(score, np.array([True, False, False, False]), np.ones(4)) == pytest.approx(0)
+    assert expected_calibration_error(score, np.array([True, True, False, False]), np.ones(4)) == pytest.approx(0.25)
+
+
+def test_captures_bear_their_names() -> None:
+    capture = np.array([0, 0, 0, 1, 1, 1])
+    metrics = measure_captures(SCORE, MALICIOUS, EVEN, capture, ["a", "b", "empty"])
+    assert {metric.dataset for metric in metrics} == {"", "a", "b"}
+
+
+def test_thresholds_rise_and_name_what_they_cost() -> None:
+    table = threshold_table(SCORE, MALICIOUS, EVEN)
+    scores = [row["score"] for row in table]
+    assert scores == sorted(scores)
+    assert table[0]["tpr"] == table[0]["fpr"] == 1.0
+    assert all(a["tpr"] >= b["tpr"] and a["fpr"] >= b["fpr"] for a, b in pairwise(table))
+    at = next(row for row in table if row["score"] > 0.7)
+    assert (at["precision"], at["fpr"]) == (1.0, 0.0)
