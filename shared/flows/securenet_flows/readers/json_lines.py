@@ -80,15 +80,21 @@ def _parse_with_arrow(
         arrays = [array for array in arrays if array.null_count < len(array)]
         if arrays:
             array = arrays[0] if len(arrays) == 1 else compute.coalesce(*arrays)
-            columns[column] = _texts_of_lists(column, array) if column in _LISTS else array
+            columns[column] = _texts_of_lists(column, array) if column in _LISTS else _as_bytes(array)
     return Table(columns, np.arange(first_line, first_line + lines, dtype=np.int64))
+
+
+def _as_bytes(array: Array) -> Array:
+    """Arrow does not look whether the strings of a JSON file are UTF-8."""
+    return compute.cast(array, pa.binary()) if pa.types.is_string(array.type) else array
 
 
 def _texts_of_lists(column: str, array: Array) -> Array:
     lengths = compute.list_value_length(array)
     if column == "dns_answers":
         return compute.if_else(compute.greater(lengths, 0), lengths, None).cast(pa.int64())
-    return pa.array([members[0] if members else None for members in array.to_pylist()], pa.string())
+    members = compute.cast(array, pa.list_(pa.binary())).to_pylist()
+    return pa.array([member[0] if member else None for member in members], pa.binary())
 
 
 def _parse_line_by_line(data: bytes, first_line: int, wanted: Mapping[str, Sequence[str]]) -> Table:

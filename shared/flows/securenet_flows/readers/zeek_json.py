@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from securenet_flows.batch import FlowBatch
-from securenet_flows.readers.arrow import Array
+from securenet_flows.readers.delimited import Table
 from securenet_flows.readers.interface import Detected
 from securenet_flows.readers.json_lines import parse_json_lines
 from securenet_flows.readers.problems import tell
 from securenet_flows.readers.sources import Source
+from securenet_flows.readers.texts import encode_text
 from securenet_flows.readers.zeek_logs import COUNTED, assemble_log, fields_of
 from securenet_flows.report import FileLog
 
@@ -25,31 +27,36 @@ class ZeekJsonReader:
         """See :class:`securenet_flows.readers.interface.Reader`."""
         wanted = fields_of(detected.kind)
         names = {column: keys[0] for column, keys in wanted.items()}
-        labelled: set[str] = set()
+        labelled_from: int | None = None
         for block in source.blocks(batch_rows):
             bad: list[tuple[int, str]] = []
             bad_labels: list[tuple[int, str]] = []
             batch = None
             if block.data:
                 table = parse_json_lines(block.data, block.first_line, wanted)
-                columns = table.columns
-                _fill(columns, len(table.lines), detected.kind, labelled)
-                assembled = assemble_log(detected.kind, columns, table.lines, names)
-                bad, bad_labels, batch = table.bad + assembled.bad_records, assembled.bad_labels, assembled.batch
+                if labelled_from is None:
+                    labelled_from = _first_label(table)
+                _fill(table, detected.kind, labelled=labelled_from is not None)
+                assembled = assemble_log(detected.kind, table.columns, table.lines, names)
+                bad, batch = table.bad + assembled.bad_records, assembled.batch
+                bad_labels = [told for told in assembled.bad_labels if told[0] > (labelled_from or 0)]
             tell(log, block, bad, bad_labels)
             if batch is not None and len(batch):
                 yield batch
 
 
-def _fill(columns: dict[str, Array], rows: int, kind: str, labelled: set[str]) -> None:
-    """JSON leaves out what has no value: columns that must be there come in empty.
+def _first_label(table: Table) -> int | None:
+    """The first line that has a label. JSON leaves out what has no value: that a file has labels shows only there."""
+    if "label" not in table.columns:
+        return None
+    rows = np.flatnonzero(encode_text(table.columns["label"]).codes >= 0)
+    return int(table.lines[rows[0]]) if len(rows) else None
 
-    A file whose earlier records had labels has a label column, also in blocks where all are missing.
-    """
-    if COUNTED in columns:
-        columns["dns_answer_count"] = columns.pop(COUNTED)
-    labelled.update({"label"} & columns.keys())
-    needed: Sequence[str] = (*_NEEDED, *(("protocol",) if kind == "conn" else ()), *labelled)
+
+def _fill(table: Table, kind: str, *, labelled: bool) -> None:
+    """Columns that must be there although no record of the block has a value for them."""
+    if COUNTED in table.columns:
+        table.columns["dns_answer_count"] = table.columns.pop(COUNTED)
+    needed: Sequence[str] = (*_NEEDED, *(("protocol",) * (kind == "conn")), *(("label",) * labelled))
     for column in needed:
-        if column not in columns:
-            columns[column] = pa.nulls(rows, pa.binary())
+        table.columns.setdefault(column, pa.nulls(len(table.lines), pa.binary()))

@@ -99,6 +99,25 @@ def test_hostile_json(tmp_path: Path) -> None:
     assert [error.line for error in report.errors] == [2, 3, 4]
 
 
+def test_bytes_that_are_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "conn.json"
+    lines = [json.dumps(CONN), json.dumps({**CONN, "id.orig_h": "192.0.2.@"}), json.dumps({**CONN, "service": "caf@"})]
+    path.write_bytes(("\n".join(lines) + "\n").encode().replace(b"@", b"\xe9"))
+    capture = open_capture(path)
+    assert FlowBatch.concatenate(list(capture)).texts("service").decode() == ["ssl", "café"]
+    assert [error.line for error in capture.report.errors] == [2]
+
+
+def test_labels_count_from_the_first_record_that_has_one(tmp_path: Path) -> None:
+    _, report = read(tmp_path, CONN, {**CONN, "label": "Benign"}, CONN)
+    assert [error.line for error in report.label_errors] == [3]
+
+
+def test_records_without_an_identifier_get_one(tmp_path: Path) -> None:
+    batch, _ = read(tmp_path, CONN, {**CONN, "uid": ""}, {**CONN, "uid": None})
+    assert batch.texts("flow_id").decode() == ["C1", "line-2", "line-3"]
+
+
 def test_labels(tmp_path: Path) -> None:
     batch, report = read(tmp_path, {**CONN, "label": "Malicious"}, CONN)
     assert batch.texts("label").decode() == ["malicious", None]

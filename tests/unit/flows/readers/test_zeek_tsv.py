@@ -216,6 +216,15 @@ def test_a_broken_compressed_file_gives_what_came_before(tmp_path: Path) -> None
     assert 1000 < stream.report.records < 20_000
 
 
+def test_a_small_file_that_breaks_off_gives_its_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "conn.log.gz"
+    path.write_bytes(gzip.compress(log(FIRST, SECOND))[:-9])
+    stream = read_flows(path)
+    with pytest.raises(UnreadableFileError, match=r"conn.log.gz:\d: gzip stream ends in the middle"):
+        list(stream)
+    assert stream.report.records >= 1
+
+
 def test_labels_are_translated_and_a_missing_one_is_told(tmp_path: Path) -> None:
     fields = [*FIELDS, "label", "detailedlabel"]
     words = ["Malicious Scan", "Benign -", "Background (empty)", "Unknown x", "(empty) -", "weird y"]
