@@ -113,7 +113,11 @@ def running_composition(compose: str, folder: Path, certificates: Path) -> Itera
     composition = Composition(tuple(compose.split()), environment, folder, certificates)
     try:
         composition.run("build", timeout=BUILD_TIMEOUT)
-        composition.run("up", "--detach", timeout=HEALTH_TIMEOUT)
+        try:
+            composition.run("up", "--detach", timeout=HEALTH_TIMEOUT)
+        except AssertionError as error:
+            # Compose names the container that is to blame, but not what it said.
+            raise AssertionError(f"{error}\n{composition.run('logs', '--tail=40')}") from None
         composition.await_health("postgres", "mlflow", *PORTS)
         prepared = composition.run("ps", "-a", "-q", "certificates").strip()
         _run(["docker", "cp", f"{prepared}:/issued/operator/.", str(certificates)], environment)
