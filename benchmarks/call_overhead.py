@@ -72,7 +72,7 @@ async def serve(kind: str, address_file: Path) -> None:
     """Runs one of the two servers until it is killed."""
     if kind == "bare":
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        detection_pb2_grpc.add_DetectionServiceServicer_to_server(EchoServicer(), server)
+        detection_pb2_grpc.add_DetectionServiceServicer_to_server(EchoServicer(), server)  # type: ignore[abstract] # one method is asked
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         await asyncio.to_thread(address_file.write_text, f"127.0.0.1:{port}")

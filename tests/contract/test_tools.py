@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from google.protobuf.descriptor import ServiceDescriptor
 from service_process import ServiceProcess
 
 from securenet.detection.v1 import detection_pb2
@@ -17,6 +18,8 @@ from securenet.registry.v1 import registry_pb2
 from securenet.scanner.v1 import scanner_pb2
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+Services = Callable[[str], ServiceProcess]
 
 #: A service, and a call of it that needs nothing: method, request, key of the answer.
 CALLS = [
@@ -39,13 +42,17 @@ class TestBufCurl:
 
     CURL = (str(Path(sys.executable).with_name("buf")), "curl", "--http2-prior-knowledge", "--protocol", "grpc")
 
-    def test_lists_every_method(self, services: Callable[[str], ServiceProcess], name, service, method, key) -> None:
+    def test_lists_every_method(
+        self, services: Services, name: str, service: ServiceDescriptor, method: str, key: str | None
+    ) -> None:
         url = f"http://{services(name).address}"
         listed = run(*self.CURL, "--list-methods", url).split()
         assert {f"{service.full_name}/{each.name}" for each in service.methods} <= set(listed)
         assert "grpc.health.v1.Health/Check" in listed
 
-    def test_calls(self, services: Callable[[str], ServiceProcess], name, service, method, key) -> None:
+    def test_calls(
+        self, services: Services, name: str, service: ServiceDescriptor, method: str, key: str | None
+    ) -> None:
         url = f"http://{services(name).address}/{service.full_name}/{method}"
         for version in ("grpc-v1", "grpc-v1alpha"):
             answer = json.loads(run(*self.CURL, "--reflect-protocol", version, "-d", "{}", url))
@@ -59,7 +66,7 @@ class TestGrpcurl:
     """grpcurl is in no package registry that Python reads; where it is installed, it is tested."""
 
     def test_lists_describes_and_calls(
-        self, services: Callable[[str], ServiceProcess], name, service, method, key
+        self, services: Services, name: str, service: ServiceDescriptor, method: str, key: str | None
     ) -> None:
         address = services(name).address
         assert service.full_name in run("grpcurl", "-plaintext", address, "list").split()

@@ -81,7 +81,7 @@ def _assign(message: Message, field: FieldDescriptor, value: Any) -> None:
 def _field(field: FieldDescriptor, depth: int) -> st.SearchStrategy[Any]:
     rules = _rules(field)
     if _is_map(field):
-        key, value = (field.message_type.fields_by_name[name] for name in ("key", "value"))
+        key, value = (_message_type(field).fields_by_name[name] for name in ("key", "value"))
         return st.dictionaries(_single(key, rules.map.keys, depth), _single(value, rules.map.values, depth), max_size=3)
     if field.is_repeated:
         items = _single(field, rules.repeated.items, depth)
@@ -99,6 +99,7 @@ def _single(field: FieldDescriptor, rules: Any, depth: int) -> st.SearchStrategy
     if field.type == _F.TYPE_BOOL:
         return st.booleans()
     if field.type == _F.TYPE_ENUM:
+        assert field.enum_type is not None
         return st.sampled_from([value.number for value in field.enum_type.values]) | st.integers(-1, 300)
     if field.type in (_F.TYPE_DOUBLE, _F.TYPE_FLOAT):
         return st.floats(0, 1) | st.floats(width=32)
@@ -106,15 +107,15 @@ def _single(field: FieldDescriptor, rules: Any, depth: int) -> st.SearchStrategy
 
 
 def _message(field: FieldDescriptor, depth: int) -> st.SearchStrategy[Message]:
-    name = field.message_type.full_name
-    cls = GetMessageClass(field.message_type)
+    described = _message_type(field)
+    name, cls = described.full_name, GetMessageClass(described)
     if name == "google.protobuf.Timestamp":
         return st.builds(
             cls, seconds=st.integers(0, 2**32) | st.integers(-(2**62), 2**62), nanos=st.integers(0, 999_999_999)
         )
     if name == "google.protobuf.Duration":
         return st.builds(cls, seconds=st.integers(0, 100) | st.integers(-(2**40), 2**40), nanos=st.integers(0, 10**8))
-    return messages(field.message_type, depth=depth - 1)
+    return messages(described, depth=depth - 1)
 
 
 def _string(rules: Any) -> st.SearchStrategy[str]:
@@ -142,7 +143,13 @@ def _integer(field: FieldDescriptor, rules: Any) -> st.SearchStrategy[int]:
 
 
 def _rules(field: FieldDescriptor) -> Any:
-    return field.GetOptions().Extensions[validate_pb2.field]
+    options: Any = field.GetOptions()
+    return options.Extensions[validate_pb2.field]
+
+
+def _message_type(field: FieldDescriptor) -> Descriptor:
+    assert field.message_type is not None, f"{field.full_name} is no message"
+    return field.message_type
 
 
 def _is_map(field: FieldDescriptor) -> bool:

@@ -106,6 +106,6 @@ def running(name: str, folder: Path, **environment: str) -> Iterator[ServiceProc
 
 def _serving(service: ServiceProcess) -> bool:
     try:
-        return service.health() == health_pb2.HealthCheckResponse.SERVING
+        return bool(service.health() == health_pb2.HealthCheckResponse.SERVING)
     except grpc.RpcError:
         return False

@@ -86,6 +86,18 @@ class FakeContainer(ServiceContainer):
     probes = providers.List()
 
 
+def servicer_of(server: Server) -> FakeServicer:
+    assert server._container is not None
+    servicer = server._container.servicer()
+    assert isinstance(servicer, FakeServicer)
+    return servicer
+
+
+def http_of(server: Server) -> str:
+    assert server.http is not None
+    return f"http://127.0.0.1:{server.http.port}"
+
+
 def definition(**roles: frozenset[Role]) -> ServiceDefinition:
     everybody = frozenset(Role)
     methods = {f"{SERVICE.full_name}/{m.name}": roles.get(m.name, everybody) for m in SERVICE.methods}
@@ -146,7 +158,7 @@ async def test_a_broken_rule_names_field_value_and_rule(server: Server) -> None:
 
 async def test_bytes_that_are_no_message_are_the_callers_mistake(server: Server) -> None:
     async with open_aio_channel(ChannelSettings(server.address)) as channel:
-        analyze = channel.unary_unary(f"/{SERVICE.full_name}/Analyze")
+        analyze: Any = channel.unary_unary(f"/{SERVICE.full_name}/Analyze")
         with pytest.raises(grpc.RpcError) as caught:
             await analyze(b"\xff\xff\xff", timeout=10)
     assert isinstance(from_rpc_error(caught.value), InvalidArgumentError)
@@ -176,7 +188,7 @@ async def test_every_message_of_a_stream_is_validated(server: Server) -> None:
 
     async with open_aio_channel(ChannelSettings(server.address)) as channel:
         stub = detection_pb2_grpc.DetectionServiceStub(channel)
-        responses = stub.AnalyzeStream(requests(), timeout=10)
+        responses: Any = stub.AnalyzeStream(requests(), timeout=10)
         assert (await responses.read()).sequence == 3
         with pytest.raises(grpc.RpcError) as caught:
             await responses.read()
@@ -186,7 +198,7 @@ async def test_every_message_of_a_stream_is_validated(server: Server) -> None:
 async def test_too_many_calls_are_told_when_to_come_again(tmp_path: Path) -> None:
     server = Server(ServerSettings(data_dir=tmp_path, max_in_flight=1, access_log=False), definition())
     await server.start()
-    servicer = server._container.servicer()
+    servicer = servicer_of(server)
     async with open_aio_channel(ChannelSettings(server.address)) as channel:
         stub = detection_pb2_grpc.DetectionServiceStub(channel)
         waiting = stub.Analyze(flow("wait"), timeout=10)
@@ -216,7 +228,8 @@ async def test_health_follows_probes_and_drain(tmp_path: Path) -> None:
         health = health_pb2_grpc.HealthStub(channel)
 
         async def status(name: str = SERVICE.full_name) -> int:
-            return (await health.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)).status
+            answer = await health.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+            return int(answer.status)
 
         assert await status() == health_pb2.HealthCheckResponse.NOT_SERVING
         ready = True
@@ -224,7 +237,7 @@ async def test_health_follows_probes_and_drain(tmp_path: Path) -> None:
         assert await status() == health_pb2.HealthCheckResponse.SERVING
         assert await status("") == health_pb2.HealthCheckResponse.SERVING
         assert await status("model") == health_pb2.HealthCheckResponse.SERVING
-        report = await asyncio.to_thread(_get_json, f"http://127.0.0.1:{server.http.port}/health")
+        report = await asyncio.to_thread(_get_json, f"{http_of(server)}/health")
         assert report["probes"]["model"] == {"ready": True, "detail": "model: 3"}
         await server.health.drain()
         assert await status() == health_pb2.HealthCheckResponse.NOT_SERVING
@@ -232,11 +245,11 @@ async def test_health_follows_probes_and_drain(tmp_path: Path) -> None:
 
 
 async def test_a_drain_waits_for_calls_and_ends_watches(server: Server) -> None:
-    servicer = server._container.servicer()
+    servicer = servicer_of(server)
     async with open_aio_channel(ChannelSettings(server.address)) as channel:
         stub = detection_pb2_grpc.DetectionServiceStub(channel)
         waiting = stub.Analyze(flow("wait"), timeout=20)
-        watch = stub.WatchFindings(detection_pb2.WatchFindingsRequest())
+        watch: Any = stub.WatchFindings(detection_pb2.WatchFindingsRequest())
         assert (await watch.read()).resume_token == "1"
         await servicer.entered.wait()
         stopping = asyncio.create_task(server.stop())
@@ -251,7 +264,7 @@ async def test_a_drain_waits_for_calls_and_ends_watches(server: Server) -> None:
 async def test_a_call_past_the_grace_is_cut_and_the_exit_code_says_so(tmp_path: Path) -> None:
     server = Server(ServerSettings(data_dir=tmp_path, grace=0.2, access_log=False), definition())
     await server.start()
-    servicer = server._container.servicer()
+    servicer = servicer_of(server)
     async with open_aio_channel(ChannelSettings(server.address)) as channel:
         stub = detection_pb2_grpc.DetectionServiceStub(channel)
         waiting = stub.Analyze(flow("wait"), timeout=20)
@@ -265,7 +278,7 @@ async def test_metrics_count_calls_by_method_and_status(server: Server) -> None:
     await call(server.address, flow())
     with pytest.raises(NotFoundError):
         await call(server.address, flow("missing"))
-    text = await asyncio.to_thread(_get_text, f"http://127.0.0.1:{server.http.port}/metrics")
+    text = await asyncio.to_thread(_get_text, f"{http_of(server)}/metrics")
     method = f'grpc_method="{SERVICE.full_name}/Analyze"'
     assert f"grpc_server_call_started_total{{{method}}} 2.0" in text
     assert f'grpc_server_call_duration_seconds_count{{{method},grpc_status="OK"}} 1.0' in text
@@ -331,7 +344,7 @@ async def test_bearer_tokens_over_tls(tmp_path: Path) -> None:
 
 def _get_text(url: str) -> str:
     with urllib.request.urlopen(url, timeout=10) as response:
-        return response.read().decode()
+        return str(response.read(), "utf-8")
 
 
 def _get_json(url: str) -> Any:

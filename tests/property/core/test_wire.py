@@ -57,13 +57,17 @@ def test_an_unknown_code_is_still_an_error() -> None:
 
 
 @given(position=st.lists(scalars, min_size=1, max_size=3), query=st.lists(scalars, max_size=3))
-def test_a_page_token_comes_back(position: list, query: list) -> None:
+def test_a_page_token_comes_back(
+    position: list[str | int | float | None], query: list[str | int | float | None]
+) -> None:
     token = encode_page_token(position, query)
     assert decode_page_token(token, query, length=len(position)) == position
 
 
 @given(position=st.lists(scalars, min_size=1, max_size=3), query=st.lists(scalars, max_size=3))
-def test_a_page_token_of_another_request_is_refused(position: list, query: list) -> None:
+def test_a_page_token_of_another_request_is_refused(
+    position: list[str | int | float | None], query: list[str | int | float | None]
+) -> None:
     token = encode_page_token(position, query)
     with pytest.raises(InvalidArgumentError, match="page_token"):
         decode_page_token(token, [*query, "more"], length=len(position))

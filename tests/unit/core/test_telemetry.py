@@ -90,6 +90,7 @@ def test_chance_and_parent_decide_what_is_traced() -> None:
     lucky.end(Code.NOT_FOUND)
     tracer.close()
     first, second = exporter.get_finished_spans()
+    assert first.attributes is not None
     assert first.attributes["rpc.service"] == "p.S"
     assert first.attributes["rpc.grpc.status_code"] == 13
     assert not first.status.is_ok
