@@ -19,7 +19,9 @@ def oracle(version: int, ranges: list[list[tuple[str, int]]], listed: list[int])
     """https://ossf.github.io/osv-schema/#evaluation, word for word; at one version a fix comes first."""
     if version in listed:
         return True
-    for items in ranges:
+    for written in ranges:
+        # "introduced: 0" is before every version, also before 0 itself.
+        items = [(kind, -1 if (kind, at) == ("introduced", 0) else at) for kind, at in written]
         limits = [at for kind, at in items if kind == "limit"]
         if limits and not any(version < limit for limit in limits):
             continue
