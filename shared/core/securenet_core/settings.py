@@ -132,8 +132,8 @@ def load(settings: type[SettingsType], **values: Any) -> SettingsType:
     try:
         return settings(**values)
     except ValidationError as error:
-        prefix = settings.model_config.get("env_prefix", "")
-        raise SettingsError("\n".join(_describe(prefix, problem) for problem in error.errors())) from error
+        config = settings.model_config
+        raise SettingsError("\n".join(_describe(config, problem) for problem in error.errors())) from error
     except (OSError, tomllib.TOMLDecodeError) as error:
         prefix = settings.model_config.get("env_prefix", "")
         raise SettingsError(f"{prefix}CONFIG_FILE: {error}") from error
@@ -148,9 +148,11 @@ def load_or_exit(settings: type[SettingsType], **values: Any) -> SettingsType:
         raise SystemExit(2) from error
 
 
-def _describe(prefix: str, problem: Any) -> str:
+def _describe(config: SettingsConfigDict, problem: Any) -> str:
+    """One line about a problem, with the variable's name as the environment spells it, nested parts included."""
     message = str(problem["msg"]).removeprefix("Value error, ")
     if not problem["loc"]:
         return f"settings: {message}"
-    name = prefix + "_".join(str(part) for part in problem["loc"]).upper()
+    delimiter = config.get("env_nested_delimiter") or "__"
+    name = (config.get("env_prefix", "") + delimiter.join(str(part) for part in problem["loc"])).upper()
     return f"{name}: got {problem['input']!r}; {message[0].lower()}{message[1:]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
 from securenet_core.exceptions import SettingsError
@@ -34,6 +35,35 @@ def test_a_wrong_value_names_variable_value_and_what_is_accepted(monkeypatch: py
     lines = str(caught.value).splitlines()
     assert "SECURENET_ECHO_PORT: got '70000'; input should be less than or equal to 65535" in lines
     assert any(line.startswith("SECURENET_ECHO_LOG_LEVEL: got 'loud'; ") and "warning" in line for line in lines)
+
+
+class Limits(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows_kept: int = Field(default=1, ge=1)
+
+
+class NestedSettings(ServerSettings):
+    model_config = SettingsConfigDict(env_prefix="SECURENET_NESTED_", env_nested_delimiter="__")
+
+    limits: Limits = Limits()
+
+
+def test_a_wrong_nested_value_names_the_variable_that_sets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "SECURENET_NESTED_LIMITS__ROWS_KEPT"
+    monkeypatch.setenv(name, "0")
+    with pytest.raises(SettingsError) as caught:
+        load(NestedSettings)
+    assert str(caught.value).startswith(f"{name}: got '0'; ")
+    # The name in the message is the one that is read.
+    monkeypatch.setenv(name, "7")
+    assert load(NestedSettings).limits.rows_kept == 7
+
+
+def test_an_unknown_nested_name_is_named_likewise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECURENET_NESTED_LIMITS__ROW_KEPT", "1")
+    with pytest.raises(SettingsError, match="SECURENET_NESTED_LIMITS__ROW_KEPT: "):
+        load(NestedSettings)
 
 
 def test_an_unknown_name_in_the_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
