@@ -158,7 +158,11 @@ class Server:
             if in_flight and time.monotonic() - begun >= self.settings.grace:
                 code = ExitCode.CALLS_CUT
         if self._container is not None:
-            await _maybe_await(self._container.shutdown_resources())
+            try:
+                await _maybe_await(self._container.shutdown_resources())
+            except Exception as error:  # noqa: BLE001 - what else is open must be closed, and the exit code say so
+                _log.error("could not close", exc_info=error)
+                code = ExitCode.FAILED
         if self.http is not None:
             self.http.close()
         if self._tracer is not None:

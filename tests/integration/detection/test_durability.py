@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -21,8 +25,35 @@ SMALL = {"detectors__state__entities": "1024", "detectors__state__members": "409
 def listed(address: str) -> set[str]:
     with open_channel(ChannelSettings(address)) as channel:
         stub = detection_pb2_grpc.DetectionServiceStub(channel)
-        response = stub.ListFindings(pb.ListFindingsRequest(page_size=1000), timeout=30)
-        return {f"{finding.entity} {finding.detectors[0]}" for finding in response.findings}
+        found: set[str] = set()
+        request = pb.ListFindingsRequest(page_size=1000)
+        while True:
+            response = stub.ListFindings(request, timeout=30)
+            found |= {f"{finding.entity} {finding.detectors[0]}" for finding in response.findings}
+            request.page_token = response.next_page_token
+            if not request.page_token:
+                return found
+
+
+def complaints(log: Path) -> list[Any]:
+    """What a service logged as a warning or worse."""
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    assert lines
+    return [line for line in lines if line.get("level") not in ("debug", "info")]
+
+
+def watch(address: str) -> None:
+    with grpc.insecure_channel(address, [("grpc.enable_retries", 0)]) as channel:
+        stub = detection_pb2_grpc.DetectionServiceStub(channel)
+        for _ in stub.WatchFindings(pb.WatchFindingsRequest(include_existing=True), timeout=60):
+            pass
+
+
+def until_it_ends(work: Any, part: Any) -> None:
+    try:
+        work(part)
+    except grpc.RpcError:
+        return
 
 
 def test_sigkill_loses_no_finding_that_was_acknowledged(tmp_path: Any, columns: Any) -> None:
@@ -50,6 +81,55 @@ def test_sigkill_loses_no_finding_that_was_acknowledged(tmp_path: Any, columns: 
     service.kill()
     for worker in workers:
         worker.join(60)
+    with running("detection", tmp_path, **SMALL) as again:
+        kept = listed(again.address)
+    assert {f"{src} horizontal-scan" for src in acknowledged} <= kept
+    assert {f"{src} sequential-scan" for src in acknowledged} <= kept
+
+
+def test_sigterm_amid_batches_streams_and_watchers_keeps_every_finding_and_logs_no_error(
+    tmp_path: Any, columns: Any
+) -> None:
+    """Everything that uses the database has ended, and what waited is written, before the database closes."""
+    service = launch("detection", tmp_path, grace="1", **SMALL)
+    acknowledged: set[str] = set()
+    enough = threading.Event()
+
+    def source(part: int, n: int) -> str:
+        return f"10.{part}.{n // 250}.{n % 250}"
+
+    def note(src: str) -> None:
+        acknowledged.add(src)
+        if len(acknowledged) >= 60:
+            enough.set()
+
+    def send_batches(part: int) -> None:
+        with grpc.insecure_channel(service.address, [("grpc.enable_retries", 0)]) as channel:
+            stub = detection_pb2_grpc.DetectionServiceStub(channel)
+            for n in itertools.count():
+                stub.AnalyzeBatch(pb.AnalyzeBatchRequest(batch=columns(0, 25, src=source(part, n))), timeout=30)
+                note(source(part, n))
+
+    def send_stream(part: int) -> None:
+        def requests() -> Iterator[pb.AnalyzeStreamRequest]:
+            for n in range(2000):
+                yield pb.AnalyzeStreamRequest(sequence=n, batch=columns(0, 25, src=source(part, n)))
+
+        with grpc.insecure_channel(service.address, [("grpc.enable_retries", 0)]) as channel:
+            stub = detection_pb2_grpc.DetectionServiceStub(channel)
+            for response in stub.AnalyzeStream(requests(), timeout=60):
+                note(source(part, response.sequence))
+
+    jobs = [*enumerate((send_batches, send_batches, send_stream, send_stream)), (service.address, watch)]
+    workers = [threading.Thread(target=until_it_ends, args=(work, part)) for part, work in jobs]
+    for worker in workers:
+        worker.start()
+    assert enough.wait(60)
+    # 0 where all calls ended in time, 4 where the grace cut a stream; anything else is a failure.
+    assert service.stop() in (0, 4)
+    for worker in workers:
+        worker.join(60)
+    assert complaints(service.log) == []
     with running("detection", tmp_path, **SMALL) as again:
         kept = listed(again.address)
     assert {f"{src} horizontal-scan" for src in acknowledged} <= kept

@@ -80,6 +80,7 @@ class Ledger:
         self._unsaved: list[Sighting] = []
         self._pending = 0
         self._flushing: asyncio.Task[None] | None = None
+        self._closed = False
         self._changed = asyncio.Event()
 
     def check_room(self) -> None:
@@ -101,6 +102,8 @@ class Ledger:
         Raises:
             UnavailableError: the store failed; the sightings are kept and written with the next ones.
         """
+        if self._closed:
+            raise UnavailableError("the service has stopped", retry_after=1.0)
         waiting = _Waiting(sightings, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._pending += len(sightings)
@@ -271,6 +274,9 @@ class Ledger:
 
     async def close(self) -> None:
         """Writes what waits, then lets go of the store."""
+        # What was handed over in this turn of the loop, by calls that were cut, first gets to wait.
+        await asyncio.sleep(0)
+        self._closed = True
         if self._flushing is not None:
             await self._flushing
         if self._unsaved:
