@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from securenet_client.cli.tables import tabulated
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,10 +18,11 @@ if TYPE_CHECKING:
 
 Record = Mapping[str, Any]
 
+#: A time of ours; in a table its seconds are enough.
+_MICROSECONDS = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?(Z|\+00:00)$")
+
 #: Columns of a table that is not shown on a terminal.
 _WIDTH = 200
-
-_STYLES = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "green"}
 
 
 class Output:
@@ -65,15 +69,7 @@ class Output:
 
     def table(self, rows: Iterable[Sequence[Any]], columns: Sequence[str], title: str = "") -> None:
         """Writes a table, whatever the form."""
-        from rich.table import Table  # noqa: PLC0415 - only tables need it
-        from rich.text import Text  # noqa: PLC0415 - likewise
-
-        table = Table(title=title or None, title_justify="left", header_style="bold")
-        for column in columns:
-            table.add_column(column.replace("_", " "), overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(text, style=_STYLES.get(text, "")) for text in map(_shown, row)))
-        self.stdout().print(table)
+        self.stdout().print(tabulated([tuple(map(_shown, row)) for row in rows], columns, title, self.stdout().width))
 
     def stdout(self) -> Console:
         """Console of results."""
@@ -138,7 +134,7 @@ def _shown(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "–"
-    return str(value)
+    return _MICROSECONDS.sub(r"\1 \2", text) if _MICROSECONDS.match(text := str(value)) else text
 
 
 def _cell(value: Any) -> Any:
