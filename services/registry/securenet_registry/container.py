@@ -34,7 +34,9 @@ from securenet_registry.settings import RegistrySettings
 from securenet_registry.sqlalchemy_ledger import SqlalchemyLedger
 from securenet_registry.tracking import ModelTracking
 from securenet_registry.training.dataset import Limits
+from securenet_registry.training.execution import TrainingExecution
 from securenet_registry.training.process import ProcessWorker, TrainingWorker
+from securenet_registry.training.queue import TrainingQueue
 from securenet_registry.training.trainings import Trainings
 from securenet_registry.uploads.inspection import Inspector, ProcessInspector
 from securenet_registry.uploads.uploads import Uploads
@@ -53,13 +55,6 @@ async def _database(settings: RegistrySettings) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def _ledger(database: Database) -> AsyncIterator[Ledger]:
-    # Resources are closed in reverse only along dependencies of resource on resource: without this one between them,
-    # the database would be closed under those who work by the ledger.
-    yield SqlalchemyLedger(database)
-
-
-@asynccontextmanager
 async def _mirror(  # noqa: PLR0917 - the container hands them in
     ledger: Ledger, artifacts: ArtifactStore, signer: Signer, tracking: ModelTracking, changes: Changes, seconds: float
 ) -> AsyncIterator[Mirror]:
@@ -72,16 +67,15 @@ async def _mirror(  # noqa: PLR0917 - the container hands them in
 
 
 @asynccontextmanager
-async def _trainings(  # noqa: PLR0917 - likewise
+async def _training_queue(  # noqa: PLR0917 - likewise
     settings: RegistrySettings,
-    runtime: Runtime,
     ledger: Ledger,
     registrar: Registrar,
     worker: TrainingWorker,
     mirror: Mirror,
     changes: Changes,
-) -> AsyncIterator[Trainings]:
-    trainings = Trainings(
+) -> AsyncIterator[TrainingQueue]:
+    execution = TrainingExecution(
         ledger=ledger,
         registrar=registrar,
         worker=worker,
@@ -89,13 +83,13 @@ async def _trainings(  # noqa: PLR0917 - likewise
         changes=changes,
         folder=settings.data_dir / "trainings",
         limits=_limits(settings),
-        draining=runtime.draining,
     )
-    await trainings.start()
+    queue = TrainingQueue(ledger, execution, changes)
+    await queue.start()
     try:
-        yield trainings
+        yield queue
     finally:
-        await trainings.stop()
+        await queue.stop()
 
 
 def _limits(settings: RegistrySettings) -> Limits:
@@ -153,7 +147,7 @@ class RegistryContainer(ServiceContainer):
     runtime = providers.Dependency(instance_of=Runtime)
 
     database = providers.Resource(_database, settings)
-    ledger = providers.Resource(_ledger, database)
+    ledger = providers.Singleton(SqlalchemyLedger, database)
     artifacts = providers.Singleton(_artifacts, settings)
     signer = providers.Singleton(_signer, settings)
     bundler = providers.Singleton(_bundler, settings)
@@ -167,7 +161,8 @@ class RegistryContainer(ServiceContainer):
     worker: providers.Provider[TrainingWorker] = providers.Singleton(
         ProcessWorker, seconds=settings.provided.training_timeout
     )
-    trainings = providers.Resource(_trainings, settings, runtime, ledger, registrar, worker, mirror, changes)
+    training_queue = providers.Resource(_training_queue, settings, ledger, registrar, worker, mirror, changes)
+    trainings = providers.Singleton(Trainings, ledger, training_queue, changes, runtime.provided.draining)
     inspector: providers.Provider[Inspector] = providers.Singleton(
         ProcessInspector, settings.provided.inspection_timeout, settings.provided.inspection_memory
     )

@@ -133,6 +133,9 @@ class LedgerTransaction(Protocol):
     def progress(self, training_id: str, from_seq: int, limit: int) -> Sequence[TrainingProgress]:
         """Steps from a number, in order."""
 
+    def last_progress(self, training_id: str) -> TrainingProgress | None:
+        """The latest step; None before the first."""
+
 
 class Ledger(Protocol):
     """Runs units of work."""

@@ -75,9 +75,8 @@ class ModelRegistryServicer(ModelRegistryServiceServicer):
         self, request: registry_pb2.TrainModelRequest, _context: Any
     ) -> AsyncIterator[registry_pb2.TrainModelResponse]:
         """Store a training, then stream it."""
-        who = current_principal()
-        training = await self._use.trainings.submit(who, convert.training_spec(request.spec), request.request_id)
-        async for step in self._use.trainings.watch(who, training.id, 1):
+        spec = convert.training_spec(request.spec)
+        async for step in self._use.trainings.train(current_principal(), spec, request.request_id):
             yield registry_pb2.TrainModelResponse(progress=convert.progress_message(step))
 
     async def WatchTraining(

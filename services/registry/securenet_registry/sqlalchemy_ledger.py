@@ -341,6 +341,12 @@ class SqlalchemyTransaction:
         rows = self._session.scalars(own.order_by(ProgressRow.seq).limit(limit))
         return [TrainingProgress.of_document(row.seq, row.step) for row in rows]
 
+    def last_progress(self, training_id: str) -> TrainingProgress | None:
+        """See the port."""
+        own = select(ProgressRow).where(ProgressRow.training == training_id)
+        row = self._session.scalars(own.order_by(ProgressRow.seq.desc()).limit(1)).first()
+        return TrainingProgress.of_document(row.seq, row.step) if row else None
+
     def _own_versions(self, model: str) -> Any:
         return select(VersionRow).where(VersionRow.tenant == self.tenant, VersionRow.model == model)
 

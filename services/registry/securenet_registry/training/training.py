@@ -64,8 +64,9 @@ class TrainingProgress:
     """One step.
 
     Attributes:
-        phase: queued, reading, features, fitting, calibrating, evaluating, converting, registering, done.
-        fraction: how much of the whole training is done, 0–1.
+        phase: queued, reading, features, fitting, calibrating, evaluating, converting, registering, done; what failed
+            or was cancelled stays at the phase where it stopped.
+        fraction: how much of the whole training is done, 0–1; 1 only where it succeeded.
         rows_read: rows so far.
         message: one sentence for a person.
         elapsed_seconds: since it began.

@@ -95,9 +95,9 @@ def main(folder: Path) -> int:
     except dataset.TrainingDataError as error:
         reporter.say("error", message=str(error), expected=True)
         return 3
-    except Exception as error:  # noqa: BLE001 - the registry's log gets the traceback, the caller the kind
+    except Exception as error:  # noqa: BLE001 - the registry's log gets the traceback, the caller what was wrong
         traceback.print_exc()
-        reporter.say("error", message=f"{type(error).__name__} while training", expected=False)
+        reporter.say("error", message=f"{type(error).__name__}: {error}"[:1000], expected=False)
         return 1
     reporter.say("result", **result)
     return 0

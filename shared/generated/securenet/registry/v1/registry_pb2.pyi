@@ -31,7 +31,7 @@ class TrainModelRequest(_message.Message):
     SPEC_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Key that makes a repeated call join the first's training."""
+    """Key that makes a repeated call join the first's training, from its present state on."""
     @_builtins.property
     def spec(self) -> _training_pb2.TrainingSpec:
         """What and on what."""
@@ -85,7 +85,7 @@ class WatchTrainingRequest(_message.Message):
     name: _builtins.str
     """Resource name, trainings/{training}."""
     from_seq: _builtins.int
-    """First step to send; 0 and 1 are the beginning."""
+    """First step to send: 1 is the beginning, 0 the present state, which is the latest step and what follows it."""
     def __init__(
         self,
         *,

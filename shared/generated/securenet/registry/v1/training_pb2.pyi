@@ -291,7 +291,9 @@ class TrainingProgress(_message.Message):
     seq: _builtins.int
     """Number of the step, from 1."""
     phase: _builtins.str
-    """What is done now: queued, reading, features, fitting, calibrating, evaluating, converting, registering, done."""
+    """What is done now: queued, reading, features, fitting, calibrating, evaluating, converting, registering, done. What
+    failed or was cancelled stays at the phase and the fraction where it stopped.
+    """
     fraction: _builtins.float
     """How much of it, 0–1, over the whole training."""
     rows_read: _builtins.int
