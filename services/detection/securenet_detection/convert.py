@@ -101,6 +101,7 @@ def evidence(piece: Evidence) -> verdict_pb2.Evidence:
         threshold=piece.threshold,
         techniques=[technique(one) for one in piece.techniques],
         flow_ids=piece.flow_ids,
+        measure=piece.measure,
     )
 
 

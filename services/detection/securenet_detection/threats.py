@@ -50,6 +50,7 @@ class Evidence:
         level: how grave it is on its own.
         confidence: probability that it is right, 0–1.
         measured, threshold: in the unit of the detector.
+        measure: name of what was measured; empty where an older version stored the evidence.
         flow_ids: at most ten flows that show it.
     """
 
@@ -64,6 +65,7 @@ class Evidence:
     threshold: float
     techniques: tuple[Technique, ...]
     flow_ids: tuple[str, ...]
+    measure: str = ""
 
 
 @dataclass(frozen=True, slots=True)

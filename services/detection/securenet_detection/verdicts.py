@@ -122,7 +122,7 @@ def _sighting(
         sensor_id=seen.batch.texts("sensor_id")[row],
         first_seen_ns=int(observed.first_seen_ns[row]),
         last_seen_ns=int(seen.start_time_ns[row]),
-        count=int(max(observed.flows[row], observed.measured[row] if observed.measured[row] < 2**53 else 0)),
+        count=int(observed.flows[row]),
     )
 
 
@@ -143,4 +143,5 @@ def _evidence(tenant: str, speaker: Speaker, observed: Observed, seen: Observati
         threshold=float(observed.threshold[row]),
         techniques=(techniques[int(observed.technique[row])],) if techniques else (),
         flow_ids=tuple(flow_id for flow_id in ids if flow_id)[:_FLOW_IDS],
+        measure=definition.measure,
     )

@@ -49,6 +49,7 @@ class BruteForce:
             ),
             required_fields=("dst_port", "orig_bytes", "resp_bytes"),
             techniques=(Attack.PASSWORD_GUESSING.value,),
+            measure="attempts",
         )
 
     def observe(self, seen: Observation) -> Observed | None:

@@ -129,6 +129,7 @@ def evidence(
     thresholds: NDArray[np.float64],
     level: NDArray[np.uint8],
     technique: NDArray[np.uint8],
+    flows: Int64 | None = None,
 ) -> Observed:
     """Columns of evidence from a kernel's output.
 
@@ -140,6 +141,7 @@ def evidence(
         measured, thresholds: float64 (n,), in the detector's unit.
         level: uint8 (n,), level that the evidence has where there is any.
         technique: uint8 (n,), position in the definition's techniques.
+        flows: int64 (n,), flows known of the episode, where that may be more than the kernel counted since it began.
     """
     stands = out[:, 0] > 0
     doubt = (1 - _AT_THRESHOLD) * np.minimum(thresholds / np.maximum(measured, 1e-9), 1.0)
@@ -151,7 +153,7 @@ def evidence(
         technique=technique,
         event=out[:, 1].astype(np.uint8),
         sample=out[:, 2],
-        flows=out[:, 3],
+        flows=out[:, 3] if flows is None else np.where(stands, np.maximum(out[:, 3], flows), 0),
         first_seen_ns=out[:, 4],
         certain=out[:, 6],
     )

@@ -37,6 +37,7 @@ class HorizontalScan:
             ),
             required_fields=("dst_port", "conn_state"),
             techniques=(Attack.SERVICE_DISCOVERY.value, Attack.SCANNING_IP_BLOCKS.value),
+            measure="destinations",
         )
 
     def observe(self, seen: Observation) -> Observed | None:
@@ -58,6 +59,8 @@ class HorizontalScan:
             # The Internet scans everybody all the time; a host of one's own that scans has been taken.
             level=np.where(seen.src_local, ThreatLevel.HIGH, ThreatLevel.MEDIUM).astype(np.uint8),
             technique=(~seen.src_local).astype(np.uint8),
+            # What was measured were flows, one each, and an episode that began again has their window still.
+            flows=out[:, 0],
         )
 
     def scope(self, seen: Observation, row: int) -> Scope:

@@ -35,6 +35,7 @@ class Definition:
 
     Attributes:
         version: rises when the definition changes.
+        measure: name of what evidence measures.
         required_fields: columns without which a row cannot be judged.
         techniques: those that its evidence may show.
     """
@@ -46,6 +47,7 @@ class Definition:
     thresholds: tuple[Threshold, ...]
     required_fields: tuple[str, ...]
     techniques: tuple[Technique, ...]
+    measure: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Observed:
         technique: uint8 (n,), position in the definition's techniques.
         event: uint8 (n,), 1 where a finding begins, 2 where one has news, else 0.
         sample: int64 (n,), position of the latest flow that shows the row's evidence, 0 for none.
-        flows: int64 (n,), flows of the episode up to this row.
+        flows: int64 (n,), flows of the episode up to this row; what a finding is counted in, whatever is measured.
         first_seen_ns: int64 (n,), start of the episode's first flow.
         certain: int64 (n,), what the detector counted beside `measured`.
     """

@@ -49,10 +49,12 @@ class SequentialScan:
                 Threshold("scanner_success", settings.scanner_success, "probability", "θ1"),
                 Threshold("detection_probability", settings.detection_probability, "probability", "P_D"),
                 Threshold("false_positive_probability", settings.false_positive_probability, "probability", "P_F"),
+                Threshold("likelihood_ratio", self._upper, "ratio", "η1 = P_D / P_F, from which a source is a scanner"),
                 Threshold("window", settings.window_seconds, "seconds", "how long evidence lasts"),
             ),
             required_fields=("conn_state",),
             techniques=(Attack.SERVICE_DISCOVERY.value, Attack.SCANNING_IP_BLOCKS.value),
+            measure="likelihood_ratio",
         )
 
     def observe(self, seen: Observation) -> Observed | None:
@@ -73,8 +75,9 @@ class SequentialScan:
 
     def summary(self, seen: Observation, row: int, observed: Observed) -> str:
         return (
-            f"{observed.certain[row]} of {observed.flows[row]} first contacts of {seen.source(row)} failed, which a "
-            f"scanner does {observed.measured[row]:.3g} times as likely as an honest source ({self._upper:.0f} allowed)"
+            f"{observed.certain[row]} of {observed.flows[row]} first contacts of {seen.source(row)} failed, which is "
+            f"{observed.measured[row]:.3g} times as likely of a scanner as of an honest source (likelihood ratio; "
+            f"{self._upper:.0f} is allowed)"
         )
 
     def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:

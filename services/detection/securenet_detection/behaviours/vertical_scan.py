@@ -35,6 +35,7 @@ class VerticalScan:
             ),
             required_fields=("dst_port", "conn_state"),
             techniques=(Attack.SERVICE_DISCOVERY.value, Attack.SCANNING_IP_BLOCKS.value),
+            measure="ports",
         )
 
     def observe(self, seen: Observation) -> Observed | None:
@@ -55,6 +56,8 @@ class VerticalScan:
             thresholds=thresholds.astype(np.float64),
             level=np.where(seen.src_local, ThreatLevel.HIGH, ThreatLevel.MEDIUM).astype(np.uint8),
             technique=(~seen.src_local).astype(np.uint8),
+            # What was measured were flows, one each, and an episode that began again has their window still.
+            flows=out[:, 0],
         )
 
     def scope(self, seen: Observation, row: int) -> Scope:

@@ -22,7 +22,7 @@ class Sighting:
         peers: other sides, as far as sampled.
         sensor_id: sensor of the flow.
         first_seen_ns, last_seen_ns: start times of the episode's first and latest flow.
-        count: flows, or the detector's measure where that is more.
+        count: flows.
     """
 
     tenant: str

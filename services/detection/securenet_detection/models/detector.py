@@ -36,6 +36,7 @@ class ModelDetector:
             ),
             required_fields=(),
             techniques=(),
+            measure="probability",
         )
 
     def judge(self, seen: Observation, probabilities: Float, pieces: Float, medium: float) -> Observed | None:

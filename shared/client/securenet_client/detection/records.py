@@ -96,7 +96,7 @@ class ModelRef:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One detector's reason to suspect a flow. `measured` and `threshold` are in the detector's unit."""
+    """One detector's reason to suspect a flow. `measured` and `threshold` are of what `measure` names."""
 
     id: str
     detector: str
@@ -110,6 +110,7 @@ class Evidence:
     contributions: tuple[Contribution, ...]
     techniques: tuple[AttackTechnique, ...]
     flow_ids: tuple[str, ...]
+    measure: str = ""
 
 
 @dataclass(frozen=True, slots=True)

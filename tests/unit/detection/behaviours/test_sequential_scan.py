@@ -47,6 +47,17 @@ def test_only_tcp_is_walked(levels: Any) -> None:
     assert "sequential-scan" not in levels(contacts("xxxxxxxx", protocol=17))
 
 
+def test_a_finding_counts_flows_and_its_evidence_names_the_ratio(engine: Any, batch: Any) -> None:
+    reports = [report for _, report in engine.analyze(batch(contacts("x" * 12))).sightings]
+    reports = [report for report in reports if report.evidence.detector == "sequential-scan"]
+    assert [report.count for report in reports] == [4, 8]
+    first = reports[0].evidence
+    assert (first.measure, first.measured, first.threshold) == (
+        "likelihood_ratio", pytest.approx(256, rel=1e-4), pytest.approx(99),
+    )  # fmt: skip
+    assert "likelihood ratio" in first.summary
+
+
 def test_success_after_success_ends_the_evidence(engine: Any, batch: Any) -> None:
     verdicts = engine.analyze(batch(contacts("xxxx" + "." * 20)))
     assert verdicts.evidence(5)

@@ -110,6 +110,7 @@ class Finding(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     SUPPRESSIONS_FIELD_NUMBER: _builtins.int
     SENSOR_IDS_FIELD_NUMBER: _builtins.int
+    STATE_SCOPE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, findings/{finding}."""
     status: Global___FindingStatus.ValueType
@@ -125,7 +126,7 @@ class Finding(_message.Message):
     summary: _builtins.str
     """One sentence for a person."""
     count: _builtins.int
-    """How often it was seen: the detector's measure, or flows."""
+    """How many flows showed it, as far as they were counted."""
     analyst_verdict: Global___AnalystVerdict.ValueType
     """What a person found out."""
     comment: _builtins.str
@@ -134,6 +135,8 @@ class Finding(_message.Message):
     """Who changed status or verdict last."""
     revision: _builtins.int
     """Rises by one at each change; guards UpdateFinding."""
+    state_scope: _builtins.str
+    """The state_scope of the batches that it was found in; empty for the tenant's own state."""
     @_builtins.property
     def detectors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Detectors whose evidence it holds."""
@@ -204,10 +207,11 @@ class Finding(_message.Message):
         revision: _builtins.int | None = ...,
         suppressions: _abc.Iterable[_builtins.str] | None = ...,
         sensor_ids: _abc.Iterable[_builtins.str] | None = ...,
+        state_scope: _builtins.str | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_port", b"_port", "create_time", b"create_time", "first_seen_time", b"first_seen_time", "last_seen_time", b"last_seen_time", "port", b"port", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_port", b"_port", "analyst_verdict", b"analyst_verdict", "comment", b"comment", "count", b"count", "create_time", b"create_time", "detectors", b"detectors", "entity", b"entity", "evidence", b"evidence", "first_seen_time", b"first_seen_time", "flow_ids", b"flow_ids", "last_seen_time", b"last_seen_time", "name", b"name", "peers", b"peers", "port", b"port", "revision", b"revision", "risk", b"risk", "sensor_ids", b"sensor_ids", "status", b"status", "summary", b"summary", "suppressions", b"suppressions", "techniques", b"techniques", "threat_level", b"threat_level", "update_time", b"update_time", "updated_by", b"updated_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_port", b"_port", "analyst_verdict", b"analyst_verdict", "comment", b"comment", "count", b"count", "create_time", b"create_time", "detectors", b"detectors", "entity", b"entity", "evidence", b"evidence", "first_seen_time", b"first_seen_time", "flow_ids", b"flow_ids", "last_seen_time", b"last_seen_time", "name", b"name", "peers", b"peers", "port", b"port", "revision", b"revision", "risk", b"risk", "sensor_ids", b"sensor_ids", "state_scope", b"state_scope", "status", b"status", "summary", b"summary", "suppressions", b"suppressions", "techniques", b"techniques", "threat_level", b"threat_level", "update_time", b"update_time", "updated_by", b"updated_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__port: _TypeAlias = _typing.Literal["port"]  # noqa: Y015
     _WhichOneofArgType__port: _TypeAlias = _typing.Literal["_port", b"_port"]  # noqa: Y015

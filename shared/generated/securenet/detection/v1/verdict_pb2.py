@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$securenet/detection/v1/verdict.proto\x12\x16securenet.detection.v1\x1a\x1b\x62uf/validate/validate.proto\"M\n\x0f\x41ttackTechnique\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n\x06tactic\x18\x03 \x01(\tR\x06tactic\"~\n\x0c\x43ontribution\x12\x18\n\x07\x66\x65\x61ture\x18\x01 \x01(\tR\x07\x66\x65\x61ture\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value\x12\x1a\n\x08\x62\x61seline\x18\x03 \x01(\x01R\x08\x62\x61seline\x12\"\n\x0c\x63ontribution\x18\x04 \x01(\x01R\x0c\x63ontribution\"L\n\x08ModelRef\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05\x61lias\x18\x02 \x01(\tR\x05\x61lias\x12\x16\n\x06\x64igest\x18\x03 \x01(\tR\x06\x64igest\"\x8b\x04\n\x08\x45vidence\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n\x08\x64\x65tector\x18\x02 \x01(\tR\x08\x64\x65tector\x12)\n\x10\x64\x65tector_version\x18\x03 \x01(\tR\x0f\x64\x65tectorVersion\x12I\n\ranalytic_type\x18\x04 \x01(\x0e\x32$.securenet.detection.v1.AnalyticTypeR\x0c\x61nalyticType\x12\x39\n\x05level\x18\x05 \x01(\x0e\x32#.securenet.detection.v1.ThreatLevelR\x05level\x12\x1e\n\nconfidence\x18\x06 \x01(\x01R\nconfidence\x12\x18\n\x07summary\x18\x07 \x01(\tR\x07summary\x12\x1a\n\x08measured\x18\x08 \x01(\x01R\x08measured\x12\x1c\n\tthreshold\x18\t \x01(\x01R\tthreshold\x12J\n\rcontributions\x18\n \x03(\x0b\x32$.securenet.detection.v1.ContributionR\rcontributions\x12G\n\ntechniques\x18\x0b \x03(\x0b\x32\'.securenet.detection.v1.AttackTechniqueR\ntechniques\x12\x19\n\x08\x66low_ids\x18\x0c \x03(\tR\x07\x66lowIds\"E\n\x0fSkippedDetector\x12\x1a\n\x08\x64\x65tector\x18\x01 \x01(\tR\x08\x64\x65tector\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\"\xb9\x02\n\x07Verdict\x12\x17\n\x07\x66low_id\x18\x01 \x01(\tR\x06\x66lowId\x12\x46\n\x0cthreat_level\x18\x02 \x01(\x0e\x32#.securenet.detection.v1.ThreatLevelR\x0bthreatLevel\x12\x14\n\x05score\x18\x03 \x01(\x01R\x05score\x12<\n\x08\x65vidence\x18\x04 \x03(\x0b\x32 .securenet.detection.v1.EvidenceR\x08\x65vidence\x12\x36\n\x05model\x18\x05 \x01(\x0b\x32 .securenet.detection.v1.ModelRefR\x05model\x12\x41\n\x07skipped\x18\x06 \x03(\x0b\x32\'.securenet.detection.v1.SkippedDetectorR\x07skipped\"J\n\x08RowError\x12\x10\n\x03row\x18\x01 \x01(\rR\x03row\x12\x14\n\x05\x66ield\x18\x02 \x01(\tR\x05\x66ield\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\"Y\n\nRowVerdict\x12\x10\n\x03row\x18\x01 \x01(\rR\x03row\x12\x39\n\x07verdict\x18\x02 \x01(\x0b\x32\x1f.securenet.detection.v1.VerdictR\x07verdict\"\xba\x02\n\x0cVerdictBatch\x12!\n\x0cthreat_level\x18\x01 \x03(\rR\x0bthreatLevel\x12\x14\n\x05score\x18\x02 \x03(\x02R\x05score\x12<\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\".securenet.detection.v1.RowVerdictR\x07\x64\x65tails\x12\x38\n\x06\x65rrors\x18\x04 \x03(\x0b\x32 .securenet.detection.v1.RowErrorR\x06\x65rrors\x12\x36\n\x05model\x18\x05 \x01(\x0b\x32 .securenet.detection.v1.ModelRefR\x05model\x12\x41\n\x07skipped\x18\x06 \x03(\x0b\x32\'.securenet.detection.v1.SkippedDetectorR\x07skipped\"y\n\x0c\x42\x61tchOptions\x12\x17\n\x07\x64ry_run\x18\x01 \x01(\x08R\x06\x64ryRun\x12P\n\x0c\x64\x65tail_level\x18\x02 \x01(\x0e\x32#.securenet.detection.v1.ThreatLevelB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x0b\x64\x65tailLevel*\x8c\x01\n\x0bThreatLevel\x12\x1c\n\x18THREAT_LEVEL_UNSPECIFIED\x10\x00\x12\x14\n\x10THREAT_LEVEL_LOW\x10\x01\x12\x17\n\x13THREAT_LEVEL_MEDIUM\x10\x02\x12\x15\n\x11THREAT_LEVEL_HIGH\x10\x03\x12\x19\n\x15THREAT_LEVEL_CRITICAL\x10\x04*\x9b\x01\n\x0c\x41nalyticType\x12\x1d\n\x19\x41NALYTIC_TYPE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41NALYTIC_TYPE_RULE\x10\x01\x12\x1c\n\x18\x41NALYTIC_TYPE_BEHAVIORAL\x10\x02\x12\x1d\n\x19\x41NALYTIC_TYPE_STATISTICAL\x10\x03\x12\x17\n\x13\x41NALYTIC_TYPE_MODEL\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$securenet/detection/v1/verdict.proto\x12\x16securenet.detection.v1\x1a\x1b\x62uf/validate/validate.proto\"M\n\x0f\x41ttackTechnique\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n\x06tactic\x18\x03 \x01(\tR\x06tactic\"~\n\x0c\x43ontribution\x12\x18\n\x07\x66\x65\x61ture\x18\x01 \x01(\tR\x07\x66\x65\x61ture\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value\x12\x1a\n\x08\x62\x61seline\x18\x03 \x01(\x01R\x08\x62\x61seline\x12\"\n\x0c\x63ontribution\x18\x04 \x01(\x01R\x0c\x63ontribution\"L\n\x08ModelRef\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05\x61lias\x18\x02 \x01(\tR\x05\x61lias\x12\x16\n\x06\x64igest\x18\x03 \x01(\tR\x06\x64igest\"\xa5\x04\n\x08\x45vidence\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n\x08\x64\x65tector\x18\x02 \x01(\tR\x08\x64\x65tector\x12)\n\x10\x64\x65tector_version\x18\x03 \x01(\tR\x0f\x64\x65tectorVersion\x12I\n\ranalytic_type\x18\x04 \x01(\x0e\x32$.securenet.detection.v1.AnalyticTypeR\x0c\x61nalyticType\x12\x39\n\x05level\x18\x05 \x01(\x0e\x32#.securenet.detection.v1.ThreatLevelR\x05level\x12\x1e\n\nconfidence\x18\x06 \x01(\x01R\nconfidence\x12\x18\n\x07summary\x18\x07 \x01(\tR\x07summary\x12\x1a\n\x08measured\x18\x08 \x01(\x01R\x08measured\x12\x1c\n\tthreshold\x18\t \x01(\x01R\tthreshold\x12J\n\rcontributions\x18\n \x03(\x0b\x32$.securenet.detection.v1.ContributionR\rcontributions\x12G\n\ntechniques\x18\x0b \x03(\x0b\x32\'.securenet.detection.v1.AttackTechniqueR\ntechniques\x12\x19\n\x08\x66low_ids\x18\x0c \x03(\tR\x07\x66lowIds\x12\x18\n\x07measure\x18\r \x01(\tR\x07measure\"E\n\x0fSkippedDetector\x12\x1a\n\x08\x64\x65tector\x18\x01 \x01(\tR\x08\x64\x65tector\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\"\xb9\x02\n\x07Verdict\x12\x17\n\x07\x66low_id\x18\x01 \x01(\tR\x06\x66lowId\x12\x46\n\x0cthreat_level\x18\x02 \x01(\x0e\x32#.securenet.detection.v1.ThreatLevelR\x0bthreatLevel\x12\x14\n\x05score\x18\x03 \x01(\x01R\x05score\x12<\n\x08\x65vidence\x18\x04 \x03(\x0b\x32 .securenet.detection.v1.EvidenceR\x08\x65vidence\x12\x36\n\x05model\x18\x05 \x01(\x0b\x32 .securenet.detection.v1.ModelRefR\x05model\x12\x41\n\x07skipped\x18\x06 \x03(\x0b\x32\'.securenet.detection.v1.SkippedDetectorR\x07skipped\"J\n\x08RowError\x12\x10\n\x03row\x18\x01 \x01(\rR\x03row\x12\x14\n\x05\x66ield\x18\x02 \x01(\tR\x05\x66ield\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\"Y\n\nRowVerdict\x12\x10\n\x03row\x18\x01 \x01(\rR\x03row\x12\x39\n\x07verdict\x18\x02 \x01(\x0b\x32\x1f.securenet.detection.v1.VerdictR\x07verdict\"\xfa\x02\n\x0cVerdictBatch\x12!\n\x0cthreat_level\x18\x01 \x03(\rR\x0bthreatLevel\x12\x14\n\x05score\x18\x02 \x03(\x02R\x05score\x12<\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\".securenet.detection.v1.RowVerdictR\x07\x64\x65tails\x12\x38\n\x06\x65rrors\x18\x04 \x03(\x0b\x32 .securenet.detection.v1.RowErrorR\x06\x65rrors\x12\x36\n\x05model\x18\x05 \x01(\x0b\x32 .securenet.detection.v1.ModelRefR\x05model\x12\x41\n\x07skipped\x18\x06 \x03(\x0b\x32\'.securenet.detection.v1.SkippedDetectorR\x07skipped\x12\x1c\n\tdetectors\x18\x07 \x03(\tR\tdetectors\x12 \n\x0b\x63ontributed\x18\x08 \x03(\x04R\x0b\x63ontributed\"\xba\x01\n\x0c\x42\x61tchOptions\x12\x17\n\x07\x64ry_run\x18\x01 \x01(\x08R\x06\x64ryRun\x12P\n\x0c\x64\x65tail_level\x18\x02 \x01(\x0e\x32#.securenet.detection.v1.ThreatLevelB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x0b\x64\x65tailLevel\x12?\n\x0bstate_scope\x18\x03 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{0,64}$R\nstateScope*\x8c\x01\n\x0bThreatLevel\x12\x1c\n\x18THREAT_LEVEL_UNSPECIFIED\x10\x00\x12\x14\n\x10THREAT_LEVEL_LOW\x10\x01\x12\x17\n\x13THREAT_LEVEL_MEDIUM\x10\x02\x12\x15\n\x11THREAT_LEVEL_HIGH\x10\x03\x12\x19\n\x15THREAT_LEVEL_CRITICAL\x10\x04*\x9b\x01\n\x0c\x41nalyticType\x12\x1d\n\x19\x41NALYTIC_TYPE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41NALYTIC_TYPE_RULE\x10\x01\x12\x1c\n\x18\x41NALYTIC_TYPE_BEHAVIORAL\x10\x02\x12\x1d\n\x19\x41NALYTIC_TYPE_STATISTICAL\x10\x03\x12\x17\n\x13\x41NALYTIC_TYPE_MODEL\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_BATCHOPTIONS'].fields_by_name['detail_level']._loaded_options = None
   _globals['_BATCHOPTIONS'].fields_by_name['detail_level']._serialized_options = b'\272H\005\202\001\002\020\001'
-  _globals['_THREATLEVEL']._serialized_start=1899
-  _globals['_THREATLEVEL']._serialized_end=2039
-  _globals['_ANALYTICTYPE']._serialized_start=2042
-  _globals['_ANALYTICTYPE']._serialized_end=2197
+  _globals['_BATCHOPTIONS'].fields_by_name['state_scope']._loaded_options = None
+  _globals['_BATCHOPTIONS'].fields_by_name['state_scope']._serialized_options = b'\272H\033r\0312\027^[A-Za-z0-9._:-]{0,64}$'
+  _globals['_THREATLEVEL']._serialized_start=2055
+  _globals['_THREATLEVEL']._serialized_end=2195
+  _globals['_ANALYTICTYPE']._serialized_start=2198
+  _globals['_ANALYTICTYPE']._serialized_end=2353
   _globals['_ATTACKTECHNIQUE']._serialized_start=93
   _globals['_ATTACKTECHNIQUE']._serialized_end=170
   _globals['_CONTRIBUTION']._serialized_start=172
@@ -45,17 +47,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELREF']._serialized_start=300
   _globals['_MODELREF']._serialized_end=376
   _globals['_EVIDENCE']._serialized_start=379
-  _globals['_EVIDENCE']._serialized_end=902
-  _globals['_SKIPPEDDETECTOR']._serialized_start=904
-  _globals['_SKIPPEDDETECTOR']._serialized_end=973
-  _globals['_VERDICT']._serialized_start=976
-  _globals['_VERDICT']._serialized_end=1289
-  _globals['_ROWERROR']._serialized_start=1291
-  _globals['_ROWERROR']._serialized_end=1365
-  _globals['_ROWVERDICT']._serialized_start=1367
-  _globals['_ROWVERDICT']._serialized_end=1456
-  _globals['_VERDICTBATCH']._serialized_start=1459
-  _globals['_VERDICTBATCH']._serialized_end=1773
-  _globals['_BATCHOPTIONS']._serialized_start=1775
-  _globals['_BATCHOPTIONS']._serialized_end=1896
+  _globals['_EVIDENCE']._serialized_end=928
+  _globals['_SKIPPEDDETECTOR']._serialized_start=930
+  _globals['_SKIPPEDDETECTOR']._serialized_end=999
+  _globals['_VERDICT']._serialized_start=1002
+  _globals['_VERDICT']._serialized_end=1315
+  _globals['_ROWERROR']._serialized_start=1317
+  _globals['_ROWERROR']._serialized_end=1391
+  _globals['_ROWVERDICT']._serialized_start=1393
+  _globals['_ROWVERDICT']._serialized_end=1482
+  _globals['_VERDICTBATCH']._serialized_start=1485
+  _globals['_VERDICTBATCH']._serialized_end=1863
+  _globals['_BATCHOPTIONS']._serialized_start=1866
+  _globals['_BATCHOPTIONS']._serialized_end=2052
 # @@protoc_insertion_point(module_scope)

@@ -195,6 +195,7 @@ class Evidence(_message.Message):
     CONTRIBUTIONS_FIELD_NUMBER: _builtins.int
     TECHNIQUES_FIELD_NUMBER: _builtins.int
     FLOW_IDS_FIELD_NUMBER: _builtins.int
+    MEASURE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Stable identity: the same detector, entity and peer scope give the same id."""
     detector: _builtins.str
@@ -213,6 +214,8 @@ class Evidence(_message.Message):
     """What was measured, in the unit that the detector's description gives."""
     threshold: _builtins.float
     """The threshold that it passed, in the same unit."""
+    measure: _builtins.str
+    """Name of what was measured, such as likelihood_ratio, destinations or attempts."""
     @_builtins.property
     def contributions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contribution]:
         """What moved a model's score, the largest first; only for detector model."""
@@ -240,10 +243,11 @@ class Evidence(_message.Message):
         contributions: _abc.Iterable[Global___Contribution] | None = ...,
         techniques: _abc.Iterable[Global___AttackTechnique] | None = ...,
         flow_ids: _abc.Iterable[_builtins.str] | None = ...,
+        measure: _builtins.str | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["analytic_type", b"analytic_type", "confidence", b"confidence", "contributions", b"contributions", "detector", b"detector", "detector_version", b"detector_version", "flow_ids", b"flow_ids", "id", b"id", "level", b"level", "measured", b"measured", "summary", b"summary", "techniques", b"techniques", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["analytic_type", b"analytic_type", "confidence", b"confidence", "contributions", b"contributions", "detector", b"detector", "detector_version", b"detector_version", "flow_ids", b"flow_ids", "id", b"id", "level", b"level", "measure", b"measure", "measured", b"measured", "summary", b"summary", "techniques", b"techniques", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -393,6 +397,8 @@ class VerdictBatch(_message.Message):
     ERRORS_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     SKIPPED_FIELD_NUMBER: _builtins.int
+    DETECTORS_FIELD_NUMBER: _builtins.int
+    CONTRIBUTED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def threat_level(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """ThreatLevel numbers, one a row; 0 where the row has an entry in errors."""
@@ -417,6 +423,16 @@ class VerdictBatch(_message.Message):
     def skipped(self) -> _containers.RepeatedCompositeFieldContainer[Global___SkippedDetector]:
         """Detectors that judged no row of this batch."""
 
+    @_builtins.property
+    def detectors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Detectors that contributed to the score of some row, at most 64."""
+
+    @_builtins.property
+    def contributed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Which of them contributed to a row's score, whatever its level: one number a row, bit i for detectors[i]. A
+        detector contributes where its evidence alone is a risk of at least 1 of 100. Empty where none did to any row.
+        """
+
     def __init__(
         self,
         *,
@@ -426,10 +442,12 @@ class VerdictBatch(_message.Message):
         errors: _abc.Iterable[Global___RowError] | None = ...,
         model: Global___ModelRef | None = ...,
         skipped: _abc.Iterable[Global___SkippedDetector] | None = ...,
+        detectors: _abc.Iterable[_builtins.str] | None = ...,
+        contributed: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["details", b"details", "errors", b"errors", "model", b"model", "score", b"score", "skipped", b"skipped", "threat_level", b"threat_level"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contributed", b"contributed", "details", b"details", "detectors", b"detectors", "errors", b"errors", "model", b"model", "score", b"score", "skipped", b"skipped", "threat_level", b"threat_level"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -443,19 +461,28 @@ class BatchOptions(_message.Message):
 
     DRY_RUN_FIELD_NUMBER: _builtins.int
     DETAIL_LEVEL_FIELD_NUMBER: _builtins.int
+    STATE_SCOPE_FIELD_NUMBER: _builtins.int
     dry_run: _builtins.bool
     """Score without touching state: nothing is learned, no finding is made."""
     detail_level: Global___ThreatLevel.ValueType
     """Rows at or above this level get a full verdict; MEDIUM if unspecified."""
+    state_scope: _builtins.str
+    """Name of the state that the flows build up and are judged by, so that captures that have nothing to do with each
+    other do not add up. Empty: the tenant's own state. Otherwise a state that begins empty, is shared by all calls of
+    the tenant that name it, and is dropped when the last stream that named it ends, or when no call has named it for
+    a while. Findings of a named state are findings of their own. RESOURCE_EXHAUSTED with google.rpc.RetryInfo where
+    too many stand at once; ListDetectors tells none of them apart.
+    """
     def __init__(
         self,
         *,
         dry_run: _builtins.bool | None = ...,
         detail_level: Global___ThreatLevel.ValueType | None = ...,
+        state_scope: _builtins.str | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail_level", b"detail_level", "dry_run", b"dry_run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail_level", b"detail_level", "dry_run", b"dry_run", "state_scope", b"state_scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
