@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,14 @@ def test_a_model_alone_says_at_most_medium(engine: Any, models: Any, batch: Any)
     assert verdicts.threat_level.tolist() == [ThreatLevel.MEDIUM]
     assert verdicts.score[0] == pytest.approx(0.999)
     assert verdicts.evidence(0)[0].detector == "model"
+
+
+def test_a_score_just_above_the_point_is_medium_whatever_the_table_says(engine: Any, models: Any, batch: Any) -> None:
+    table = [{"score": score / 50, "precision": 1.0, "tpr": 1.0, "alarms": 5000} for score in range(51)]
+    model = serving(0.54)
+    models.swap(replace(model, points=OperatingPoints.read(table, captures_held_out=True)))
+    verdicts = engine.analyze(batch([{"src": "10.0.0.1", "dst": "10.0.0.2", "dst_port": 80}]))
+    assert verdicts.threat_level.tolist() == [ThreatLevel.MEDIUM]
 
 
 def test_a_model_that_was_precise_on_held_out_captures_may_say_high(engine: Any, models: Any, batch: Any) -> None:

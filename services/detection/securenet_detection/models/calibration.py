@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +17,10 @@ Float = NDArray[np.float64]
 
 #: Calibrated precision from which a model may say HIGH without other evidence.
 _HIGH_PRECISION: Final = 0.99
+
+#: Standard deviations of the lower bound of a precision: 97.5 % of such bounds are right. With it, 381 alarms that are
+#: all right are the fewest that show a precision of 0.99.
+_Z: Final = 1.96
 
 #: From here on malicious is more likely than not.
 _MEDIUM: Final = 0.5
@@ -66,25 +72,44 @@ class OperatingPoints:
     high: float | None
 
     @classmethod
-    def read(cls, table: Any) -> OperatingPoints:
-        """Reads `[{"score": p, "precision": q, "tpr": …}, …]`, rising, as measured on held-out captures.
+    def read(cls, table: Any, *, captures_held_out: bool) -> OperatingPoints:
+        """Reads `[{"score": p, "precision": q, "tpr": …, "alarms": n}, …]`, rising, as measured on held-out rows.
 
-        The model may say HIGH from the lowest score from which precision stays at 0.99 or above, if there is one.
+        The model may say HIGH from the lowest score for which two witnesses speak: its calibration (the score itself
+        is at least 0.99) and the held-out captures. Of those the alarms are taken in bands from the top down, each as
+        wide as it must be for the lower end of Wilson's interval of its precision to reach 0.99; the first band whose
+        precision is below that ends the search. So neither a few alarms that happen to be right count as proof, nor do
+        many good ones at the top vouch for bad ones below. A table without `alarms` proves nothing.
+
+        Source of the interval: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+        JASA 22 (1927).
+
+        Args:
+            table: of the manifest.
+            captures_held_out: the rows were of captures that the model did not see. Otherwise, as with the later rows
+                of the captures that it was fitted on, they prove nothing.
 
         Raises:
             ModelRejectedError: it is no such table.
         """
         if not isinstance(table, list) or len(table) > _POINTS or not all(isinstance(row, Mapping) for row in table):
             raise ModelRejectedError(f"thresholds: {type(table).__name__}; expected a list of at most {_POINTS} rows")
+        rows = [_Row.read(row) for row in table]
+        if any(above.score < below.score for below, above in pairwise(rows)):
+            raise ModelRejectedError("thresholds: score falls; expected rows in rising order")
         high: float | None = None
-        for row in reversed(table):
-            score = _probability(row.get("score"), "thresholds.score")
-            if not _probability(row.get("tpr"), "thresholds.tpr"):
-                continue
-            if _probability(row.get("precision"), "thresholds.precision") < _HIGH_PRECISION:
+        top = _Row(1.0, 0.0, 0.0, 0.0)
+        for row in reversed(rows):
+            if row.score < _HIGH_PRECISION or not captures_held_out:
                 break
-            high = score
-        return cls(_MEDIUM, None if high is None else max(high, _MEDIUM))
+            count, precision = row.band(top)
+            if count <= 0:
+                continue
+            if precision < _HIGH_PRECISION:
+                break
+            if wilson_lower_bound(precision, count) >= _HIGH_PRECISION:
+                high, top = row.score, row
+        return cls(_MEDIUM, high)
 
     def pieces(self, probabilities: Float) -> Float:
         """The model's piece of risk, float64 (n,): 0.40 (MEDIUM) at its medium point, 0.70 (HIGH) at its high one.
@@ -94,6 +119,47 @@ class OperatingPoints:
         if self.high is None:
             return np.interp(probabilities, [0.0, self.medium, 1.0], [0.0, 0.40, 0.69])
         return np.interp(probabilities, [0.0, self.medium, self.high, 1.0], [0.0, 0.40, 0.70, 0.89])
+
+
+def wilson_lower_bound(share: float, count: float) -> float:
+    """Lower end of Wilson's score interval of a share that was seen in `count` trials."""
+    squared = _Z * _Z
+    centre = share + squared / (2 * count)
+    spread = _Z * math.sqrt(share * (1 - share) / count + squared / (4 * count * count))
+    return (centre - spread) / (1 + squared / count)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row of a table of thresholds.
+
+    Attributes:
+        right, wrong: weight of the true and of the false alarms at or above the score, in units of all that is
+            malicious.
+        alarms: how many rows of the held-out captures were alarmed.
+    """
+
+    score: float
+    right: float
+    wrong: float
+    alarms: float
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> _Row:
+        score = _probability(row.get("score"), "thresholds.score")
+        right = _probability(row.get("tpr"), "thresholds.tpr")
+        precision = _probability(row.get("precision"), "thresholds.precision") if right else 1.0
+        alarms = row.get("alarms", 0)
+        if isinstance(alarms, bool) or not isinstance(alarms, int | float) or not 0 <= alarms < 2**53:
+            raise ModelRejectedError(f"thresholds.alarms: {alarms!r}; expected a number of alarms")
+        # Where alarms are wrong throughout, precision and rate say nothing of how many there are; a precision of 0 is
+        # held for one wrong alarm a right one at least.
+        return cls(score, right, right * (1 - precision) / precision if precision else 1.0, float(alarms))
+
+    def band(self, above: _Row) -> tuple[float, float]:
+        """Alarms from this score up to another's, and their precision."""
+        right, wrong = max(self.right - above.right, 0.0), max(self.wrong - above.wrong, 0.0)
+        return self.alarms - above.alarms, right / (right + wrong) if right + wrong else 0.0
 
 
 def _column(manifest: Mapping[str, Any], name: str) -> Float:

@@ -69,7 +69,7 @@ def load_model(
     if serving.get("kind") != "probability":
         raise ModelRejectedError(f"serving: kind {serving.get('kind')!r}; expected 'probability'")
     calibration = Calibration.read(_object(manifest, "calibration"))
-    points = OperatingPoints.read(manifest.get("thresholds") or [])
+    points = OperatingPoints.read(manifest.get("thresholds") or [], captures_held_out=_captures_held_out(manifest))
     classifier = load(
         artifact.path,
         input_name=str(serving.get("input")),
@@ -98,6 +98,11 @@ def _object(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ModelRejectedError(f"{name}: the manifest has none, so the model is not served", reason="INCOMPLETE")
     return value
+
+
+def _captures_held_out(manifest: Mapping[str, Any]) -> bool:
+    lineage = manifest.get("lineage")
+    return isinstance(lineage, Mapping) and lineage.get("split") == "capture"
 
 
 def _golden_features(golden: Mapping[str, Any], columns: int) -> NDArray[np.float32]:

@@ -66,8 +66,10 @@ def manifest() -> Callable[..., dict[str, Any]]:
                 "tolerance": 1e-5,
             },
             "thresholds": [
-                {"score": 0.5, "precision": 0.9, "tpr": 0.8}, {"score": 0.9, "precision": 0.995, "tpr": 0.4},
+                {"score": 0.5, "precision": 0.9, "tpr": 0.8, "alarms": 2000},
+                {"score": 0.992, "precision": 1.0, "tpr": 0.4, "alarms": 900},
             ],
+            "lineage": {"split": "capture"},
             **changes,
         }  # fmt: skip
 

@@ -35,7 +35,12 @@ def test_a_good_model_is_loaded_calibrated_and_named(load: Any) -> None:
     assert (model.reference.name, model.reference.alias, model.generation) == ("models/flows/versions/3", "champion", 7)
     # Raw 0.5 is calibrated to 0.25.
     assert model.score(np.zeros((3, 4), np.float32)).tolist() == pytest.approx([0.25] * 3)
-    assert model.points.high == pytest.approx(0.9)
+    assert model.points.high == pytest.approx(0.992)
+
+
+@pytest.mark.parametrize("lineage", [{"split": "time"}, {}, None, "capture"])
+def test_a_model_that_was_not_judged_on_captures_of_its_own_may_not_say_high(load: Any, lineage: Any) -> None:
+    assert load(lineage=lineage).points.high is None
 
 
 @pytest.mark.parametrize(
