@@ -37,6 +37,7 @@ from securenet_registry.training.dataset import Limits
 from securenet_registry.training.execution import TrainingExecution
 from securenet_registry.training.process import ProcessWorker, TrainingWorker
 from securenet_registry.training.queue import TrainingQueue
+from securenet_registry.training.reopening import ProcessReopener, Reopener
 from securenet_registry.training.trainings import Trainings
 from securenet_registry.uploads.inspection import Inspector, ProcessInspector
 from securenet_registry.uploads.uploads import Uploads
@@ -167,6 +168,8 @@ class RegistryContainer(ServiceContainer):
         ProcessInspector, settings.provided.inspection_timeout, settings.provided.inspection_memory
     )
 
+    reopener: providers.Provider[Reopener] = providers.Singleton(ProcessReopener, settings.provided.inspection_timeout)
+
     use_cases = providers.Singleton(
         UseCases,
         catalog=providers.Singleton(Catalog, ledger, artifacts, changes),
@@ -174,7 +177,7 @@ class RegistryContainer(ServiceContainer):
         uploads=providers.Singleton(_uploads, settings, ledger, registrar, inspector),
         downloads=providers.Singleton(Downloads, ledger, artifacts, signer),
         promotions=providers.Singleton(
-            Promotions, ledger, providers.Singleton(Gatekeeper, artifacts, signer, SCHEMA_HASH), changes
+            Promotions, ledger, providers.Singleton(Gatekeeper, artifacts, signer, SCHEMA_HASH, reopener), changes
         ),
         watching=providers.Singleton(Watching, ledger, changes, settings.provided.heartbeat),
         serving_reports=providers.Singleton(ServingReports, ledger, settings.provided.report_interval),

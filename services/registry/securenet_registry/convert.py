@@ -43,6 +43,7 @@ _FORMATS = {
     ArtifactFormat.JOBLIB: model_pb2.ARTIFACT_FORMAT_JOBLIB,
 }
 _FORMATS_BACK = {number: name for name, number in _FORMATS.items()}
+_FLAVORS: dict[int, Flavor] = {model_pb2.FLAVOR_ONNX: Flavor.ONNX, model_pb2.FLAVOR_JOBLIB: Flavor.JOBLIB}
 _VERSION_STATES = {
     VersionState.READY: model_pb2.VERSION_STATE_READY,
     VersionState.REJECTED: model_pb2.VERSION_STATE_REJECTED,
@@ -193,7 +194,7 @@ def upload_message(status: UploadStatus) -> model_pb2.Upload:
 
 def flavor(number: int) -> Flavor:
     """Which form is wanted."""
-    return Flavor.ONNX if number == model_pb2.FLAVOR_ONNX else Flavor.SOURCE
+    return _FLAVORS.get(number, Flavor.SOURCE)
 
 
 def download_header(download: Download) -> registry_pb2.DownloadModelVersionResponse:

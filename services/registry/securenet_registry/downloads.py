@@ -12,6 +12,7 @@ from securenet_core.principal import Principal
 from securenet_registry.artifacts.manifest import ArtifactFile, Manifest
 from securenet_registry.artifacts.signing import Signer
 from securenet_registry.artifacts.store import ArtifactStore, SignedManifest
+from securenet_registry.artifacts.trained import TrainedModels
 from securenet_registry.catalog import find_version
 from securenet_registry.ledger import Ledger
 from securenet_registry.model import ModelVersion, VersionReference
@@ -22,6 +23,7 @@ class Flavor(StrEnum):
 
     SOURCE = "source"
     ONNX = "onnx"
+    JOBLIB = "joblib"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Downloads:
         """Finds what is wanted.
 
         Raises:
-            NotFoundError: there is no such version, or it has no form for serving.
+            NotFoundError: there is no such version, or it has not that form.
             OutOfRangeError: the offset lies behind the end.
             DataLossError: the manifest is not the one that was signed.
         """
@@ -59,6 +61,11 @@ class Downloads:
             if manifest.serving is None:
                 raise NotFoundError(f"{version.resource}: it has no form for serving", reason="NO_SERVING_FORM")
             path = manifest.serving["file"]
+        elif flavor is Flavor.JOBLIB:
+            # Whoever opens it must be told apart what was trained here and what came from outside: that is for `find`.
+            trained = TrainedModels(self._artifacts, self._signer)
+            found = await asyncio.to_thread(trained.find, version.tenant, version.model, version.version)
+            path = found.file.path
         file = manifest.file(path)
         if file is None:
             raise DataLossError(f"{version.resource}: its manifest lacks {path}", reason="FILE_MISSING")

@@ -23,6 +23,7 @@ from securenet_registry import requests
 from securenet_registry.artifacts.manifest import Manifest
 from securenet_registry.artifacts.signing import Signer
 from securenet_registry.artifacts.store import ArtifactStore
+from securenet_registry.artifacts.trained import JOBLIB, TrainedModels
 from securenet_registry.catalog import find_model, find_version
 from securenet_registry.changes import Changes
 from securenet_registry.ledger import Ledger, LedgerTransaction
@@ -36,6 +37,7 @@ from securenet_registry.model import (
     VersionReference,
     VersionState,
 )
+from securenet_registry.training.reopening import Reopener
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,15 @@ class Gatekeeper:
 
     Args:
         schema_hash: of the feature schema that serving knows.
+        reopener: opens the joblib form of what was trained here.
     """
 
-    def __init__(self, artifacts: ArtifactStore, signer: Signer, schema_hash: str) -> None:
+    def __init__(self, artifacts: ArtifactStore, signer: Signer, schema_hash: str, reopener: Reopener) -> None:
         self._artifacts = artifacts
         self._signer = signer
         self._schema_hash = schema_hash
+        self._reopener = reopener
+        self._trained = TrainedModels(artifacts, signer)
 
     def check(self, version: ModelVersion) -> tuple[Gate, ...]:
         """Every gate, in order. Reads all bytes of the version, so it belongs in a thread."""
@@ -77,7 +82,7 @@ class Gatekeeper:
         integrity, manifest = self._integrity(version)
         if manifest is None:
             return (ready, integrity)
-        return (ready, integrity, *self._serving(manifest))
+        return (ready, integrity, *self._reopened(version, manifest), *self._serving(manifest))
 
     def check_integrity(self, version: ModelVersion) -> tuple[Gate, ...]:
         """Signature and digests alone, as for a rollback to what served before."""
@@ -100,6 +105,12 @@ class Gatekeeper:
             if not self._artifacts.verify(file.digest):
                 return Gate("signature", False, f"{file.path}: its bytes are missing or changed", required), None
         return Gate("signature", True, f"{len(manifest.files)} files verified", required), manifest
+
+    def _reopened(self, version: ModelVersion, manifest: Manifest) -> Sequence[Gate]:
+        if manifest.file(JOBLIB) is None:
+            return ()
+        problem = self._reopener.problem(self._trained.find(version.tenant, version.model, version.version))
+        return (Gate("joblib-form", not problem, problem or "opens", "a joblib form that gives the golden scores"),)
 
     def _serving(self, manifest: Manifest) -> Sequence[Gate]:
         serving = manifest.serving is not None and manifest.file(manifest.serving["file"]) is not None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
+import joblib
 import numpy as np
 import onnxruntime
 import pytest
@@ -92,6 +94,11 @@ async def test_a_model_from_captures_to_a_consumer(
         source, _ = await download(stub, f"models/flows/versions/sha256:{version.digest}", model_pb2.FLAVOR_SOURCE)
         assert source.file.path == "model.skops"
 
+        form, stored = await download(stub, version.name, model_pb2.FLAVOR_JOBLIB)
+        assert files["model.joblib"] == form.file.digest == hashlib.sha256(stored).hexdigest()
+        assert "joblib-form" in {gate.name for gate in promotion.gates}
+        _check_joblib(manifest, stored)
+
     # Seen by somebody who has only MLflow.
     await asyncio.to_thread(_load_with_mlflow, f"sqlite:///{tmp_path}/registry/mlflow.sqlite", version.run_id)
 
@@ -106,6 +113,13 @@ def _check_scores(manifest: dict[str, Any], data: bytes) -> None:
     scores = np.interp(raw, calibration["x"], calibration["y"])
     assert scores.min() < 0.2
     assert scores.max() > 0.8
+
+
+def _check_joblib(manifest: dict[str, Any], data: bytes) -> None:
+    golden = manifest["golden"]
+    rows = np.frombuffer(base64.b64decode(golden["features"]), "<f4").reshape(golden["shape"])
+    estimator = joblib.load(io.BytesIO(data))
+    assert np.abs(estimator.predict_proba(rows)[:, 1] - np.array(golden["raw"])).max() <= golden["tolerance"]
 
 
 def _load_with_mlflow(uri: str, run_id: str) -> None:
@@ -131,6 +145,8 @@ async def test_bad_data_fails_the_training_and_names_the_file(
             steps = [response.progress async for response in stub.TrainModel(request)]
             training = steps[-1].training
             assert training.state == training_pb2.TRAINING_STATE_FAILED
+            assert (steps[-1].phase, steps[-1].message) == ("reading", training.error)
+            assert steps[-1].fraction < 0.4
             assert uri in training.error
             assert said in training.error
 

@@ -27,6 +27,7 @@ from securenet_registry.model import ArtifactFormat, VersionReference
 from securenet_registry.promotion import Gatekeeper, Move, Promotions
 from securenet_registry.registration import Draft, Registrar
 from securenet_registry.sqlalchemy_ledger import SqlalchemyLedger
+from securenet_registry.training.reopening import ProcessReopener
 
 pytestmark = [pytest.mark.unit, pytest.mark.slow]
 
@@ -66,7 +67,9 @@ class AliasHistory(RuleBasedStateMachine):
         signer = Signer(self.root / "signing.pem", self.root / "signing.pub.pem")
         changes = Changes()
         self.registrar = Registrar(self.ledger, self.artifacts, signer, None, changes)
-        self.promotions = Promotions(self.ledger, Gatekeeper(self.artifacts, signer, "5" * 64), changes)
+        self.promotions = Promotions(
+            self.ledger, Gatekeeper(self.artifacts, signer, "5" * 64, ProcessReopener(60)), changes
+        )
         self.catalog = Catalog(self.ledger, self.artifacts, changes)
 
     def teardown(self) -> None:

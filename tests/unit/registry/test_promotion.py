@@ -20,6 +20,7 @@ from securenet_core.exceptions import (
 from securenet_core.principal import Principal, Role
 from securenet_registry.artifacts.disk_store import DiskStore
 from securenet_registry.artifacts.signing import Signer
+from securenet_registry.artifacts.trained import TrainedModel
 from securenet_registry.auditing import Auditing
 from securenet_registry.catalog import Catalog
 from securenet_registry.changes import Changes
@@ -41,20 +42,39 @@ COMPLETE: dict[str, Any] = {
 Register = Callable[..., Awaitable[ModelVersion]]
 
 
+class FakeReopener:
+    """Finds wrong what the test says."""
+
+    def __init__(self) -> None:
+        self.says = ""
+        self.asked: list[str] = []
+
+    def problem(self, model: TrainedModel) -> str:
+        self.asked.append(model.resource)
+        return self.says
+
+
 @pytest.fixture
-def promotions(ledger: SqlalchemyLedger, artifacts: DiskStore, signer: Signer, changes: Changes) -> Promotions:
-    return Promotions(ledger, Gatekeeper(artifacts, signer, SCHEMA), changes)
+def reopener() -> FakeReopener:
+    return FakeReopener()
+
+
+@pytest.fixture
+def promotions(
+    ledger: SqlalchemyLedger, artifacts: DiskStore, signer: Signer, changes: Changes, reopener: FakeReopener
+) -> Promotions:
+    return Promotions(ledger, Gatekeeper(artifacts, signer, SCHEMA, reopener), changes)
 
 
 @pytest.fixture
 def register(registrar: Registrar, who: Principal, tmp_path: Path) -> Register:
     count = 0
 
-    async def make(**details: Any) -> ModelVersion:
+    async def make(*more: str, **details: Any) -> ModelVersion:
         nonlocal count
         count += 1
         files = {}
-        for path in ("model.skops", "derived/model.onnx"):
+        for path in ("model.skops", "derived/model.onnx", *more):
             files[path] = tmp_path / f"{count}-{Path(path).name}"
             files[path].write_text(f"{count} {path}")
         draft = Draft("flows", ArtifactFormat.SKOPS, "model.skops", files, details={**COMPLETE, **details})
@@ -99,6 +119,22 @@ async def test_each_gate(
     assert planned.state is PromotionState.PENDING
     done = await promotions.promote(who, number(1), move(reason="site asks"), validate_only=False, override=True)
     assert done.generation == 1
+
+
+async def test_the_joblib_form_of_what_was_trained_here_must_open(
+    promotions: Promotions, register: Register, who: Principal, reopener: FakeReopener
+) -> None:
+    await register()
+    await register("model.joblib", lineage={"training": "trainings/a"})
+    assert await promote(promotions, who, 1) == 1
+    assert reopener.asked == []
+    reopener.says = "its scores differ"
+    with pytest.raises(FailedPreconditionError, match="its scores differ") as caught:
+        await promote(promotions, who, 2)
+    assert [violation.subject for violation in caught.value.preconditions] == ["joblib-form"]
+    reopener.says = ""
+    assert await promote(promotions, who, 2) == 2
+    assert reopener.asked == ["models/flows/versions/2"] * 2
 
 
 async def test_generations_guard_against_races(promotions: Promotions, register: Register, who: Principal) -> None:

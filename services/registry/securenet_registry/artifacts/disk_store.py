@@ -125,6 +125,13 @@ class DiskStore:
             message = f"models/{model}/versions/{version}: its manifest cannot be read: {error}"
             raise DataLossError(message, reason="MANIFEST_MISSING") from error
 
+    def versions(self, tenant: str) -> Iterator[tuple[str, int]]:
+        """See :class:`~securenet_registry.artifacts.store.ArtifactStore`."""
+        if not _NAME.fullmatch(tenant):
+            raise DataLossError(f"name {tenant!r}: expected lower-case letters, digits and hyphens")
+        found = (self._root / "tenants" / tenant / "models").glob("*/*/manifest.json")
+        yield from sorted((path.parent.parent.name, int(path.parent.name)) for path in found)
+
     def delete_manifest(self, tenant: str, model: str, version: int) -> None:
         """See :class:`~securenet_registry.artifacts.store.ArtifactStore`."""
         place = self._version(tenant, model, version)

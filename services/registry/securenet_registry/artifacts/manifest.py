@@ -57,6 +57,17 @@ class Golden:
             "tolerance": self.tolerance,
         }
 
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> Golden:
+        """The inverse of :meth:`document`.
+
+        Raises:
+            ValueError: shape and bytes do not fit.
+        """
+        features = np.frombuffer(base64.b64decode(document["features"], validate=True), "<f4")
+        raw = np.asarray(document["raw"], np.float64)
+        return cls(features.reshape(document["shape"]).astype(np.float32), raw, float(document["tolerance"]))
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:

@@ -69,5 +69,8 @@ class ArtifactStore(Protocol):
             DataLossError: it is not there.
         """
 
+    def versions(self, tenant: str) -> Iterator[tuple[str, int]]:
+        """Model and number of each version of a tenant that has a manifest, in order."""
+
     def delete_manifest(self, tenant: str, model: str, version: int) -> None:
         """Removes a version's manifest; its blobs stay until a collection finds them unused."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 from securenet_core.exceptions import SecurenetError
 from securenet_core.logs import get_logger
 from securenet_core.principal import Principal
+from securenet_registry.artifacts.trained import JOBLIB
 from securenet_registry.changes import Changes
 from securenet_registry.ledger import Ledger, LedgerTransaction
 from securenet_registry.mirror import Mirror
@@ -35,7 +36,7 @@ MIRROR_SECONDS: Final = 60.0
 _SAID: Final = 1000
 
 #: Files that a worker leaves and that belong to the version.
-_FILES: Final = ("model.skops", "model.joblib", "derived/model.onnx", "derived/agreement.json", "evaluation.json")
+_FILES: Final = ("model.skops", JOBLIB, "derived/model.onnx", "derived/agreement.json", "evaluation.json")
 
 #: What a worker's result says of the version, by the manifest's names.
 _DETAILS: Final = (

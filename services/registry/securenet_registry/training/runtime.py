@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import version as installed
 from typing import Final
 
-_LIBRARIES: Final = ("scikit-learn", "numpy", "skops", "onnx", "onnxruntime")
+_LIBRARIES: Final = ("scikit-learn", "numpy", "joblib", "skops", "onnx", "onnxruntime")
 
 
 def runtime() -> dict[str, str]:

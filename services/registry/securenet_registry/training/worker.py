@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from securenet_flows.features import FEATURES, SCHEMA_HASH
 from securenet_registry.artifacts.manifest import Golden
-from securenet_registry.training import dataset, skops_estimator
+from securenet_registry.artifacts.trained import JOBLIB
+from securenet_registry.training import dataset, joblib_estimator, skops_estimator
 from securenet_registry.training.captures import read_capture
 from securenet_registry.training.evaluation import Metric
 from securenet_registry.training.fitting import Trained, fit, raw_score
@@ -118,6 +119,7 @@ def train(folder: Path, spec: TrainingSpec, limits: dataset.Limits, reporter: Re
     # What counts is what a reader of the file gets.
     estimator = skops_estimator.load(folder / "model.skops")
     golden = Golden(trained.golden, raw_score(estimator, trained.golden), TOLERANCE)
+    joblib_estimator.dump(trained.estimator, folder / JOBLIB)
     serving = _derive(folder, estimator, trained, data.x[:COMPARED_ROWS], golden, reporter)
     evaluation = {"metrics": [[m.name, m.value, m.dataset] for m in trained.metrics], "thresholds": trained.thresholds}
     (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=1))

@@ -61,6 +61,10 @@ class _FlavorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Flavor.ValueTy
     """The form that was trained or uploaded."""
     FLAVOR_ONNX: _Flavor.ValueType  # 2
     """The form for serving, derived from it and checked against it."""
+    FLAVOR_JOBLIB: _Flavor.ValueType  # 3
+    """The joblib form of what this registry trained; NOT_FOUND of what was uploaded. Opening joblib runs what the file
+    says: open it only after its digest and the manifest's signature were checked.
+    """
 
 class Flavor(_Flavor, metaclass=_FlavorEnumTypeWrapper):
     """Flavor is which form of a version is wanted."""
@@ -71,6 +75,10 @@ FLAVOR_SOURCE: Flavor.ValueType  # 1
 """The form that was trained or uploaded."""
 FLAVOR_ONNX: Flavor.ValueType  # 2
 """The form for serving, derived from it and checked against it."""
+FLAVOR_JOBLIB: Flavor.ValueType  # 3
+"""The joblib form of what this registry trained; NOT_FOUND of what was uploaded. Opening joblib runs what the file
+says: open it only after its digest and the manifest's signature were checked.
+"""
 Global___Flavor: _TypeAlias = Flavor  # noqa: Y015
 
 class _VersionState:
