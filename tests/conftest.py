@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Named in a module, fixtures are found by every test below it.
+from databases import database_url, postgresql_cluster, postgresql_url  # noqa: F401 - see above
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

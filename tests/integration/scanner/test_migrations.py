@@ -9,14 +9,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 import securenet_scanner
-from securenet_core.sqlalchemy_database import Database, sqlite_url
+from securenet_core.sqlalchemy_database import Database
 from securenet_scanner.scans.sqlalchemy_models import Base
 
 pytestmark = pytest.mark.integration
 
 
-async def test_migrations_and_models_agree(tmp_path: Path) -> None:
-    database = Database(sqlite_url(tmp_path / "x.sqlite"), Path(securenet_scanner.__file__).parent / "migrations")
+async def test_migrations_and_models_agree(database_url: str) -> None:
+    database = Database(database_url, Path(securenet_scanner.__file__).parent / "migrations")
     await database.open()
     with database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []

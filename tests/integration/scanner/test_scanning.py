@@ -1,4 +1,4 @@
-"""What callers may do with scans and scopes, over the real store and fakes for the network."""
+"""What callers may do with scans and scopes, over the real store on both databases and fakes for the network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from securenet_core.exceptions import (
     ResourceExhaustedError,
 )
 from securenet_core.principal import ALL_ROLES, Principal
-from securenet_core.sqlalchemy_database import Database, sqlite_url
+from securenet_core.sqlalchemy_database import Database
 from securenet_scanner.network.banners import Banner
 from securenet_scanner.network.connecting import PortState
 from securenet_scanner.network.ports import PortProfile
@@ -72,11 +72,11 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(folder: Path, *, limits: ScanLimits | None = None, running: int = 2) -> AsyncIterator[Desk]:
+async def desk(url: str, *, limits: ScanLimits | None = None, running: int = 2) -> AsyncIterator[Desk]:
     async def resolver(name: str) -> Sequence[str]:
         return {"here.example": ["127.0.0.1"], "both.example": ["127.0.0.1", "10.9.9.9"]}[name]
 
-    database = Database(sqlite_url(folder / "scanner.sqlite"), MIGRATIONS)
+    database = Database(url, MIGRATIONS)
     await database.open()
     store = SqlalchemyScanStore(database)
     scopes = Scopes(SqlalchemyScopeStore(database), loopback=True)
@@ -131,8 +131,8 @@ async def audit(desk: Desk) -> list[tuple[str, str, str]]:
     return await desk.database.run(work)
 
 
-async def test_a_scan_from_its_start_to_its_findings(tmp_path: Path, port: int) -> None:
-    async with desk(tmp_path) as d:
+async def test_a_scan_from_its_start_to_its_findings(database_url: str, port: int) -> None:
+    async with desk(database_url) as d:
         scan = await d.scans.start(ANNA, spec(port, "here.example"), "", validate_only=False)
         assert (scan.state, scan.scopes, scan.progress.probes_total) == (ScanState.PENDING, ("scopes/loopback",), 1)
         done = await finished(d, ANNA, scan.id)
@@ -147,8 +147,8 @@ async def test_a_scan_from_its_start_to_its_findings(tmp_path: Path, port: int) 
         assert ("anna", "scan.start", '["scopes/loopback (built in: a machine may look at itself)"]') in await audit(d)
 
 
-async def test_events_are_numbered_and_a_watch_resumes(tmp_path: Path, port: int) -> None:
-    async with desk(tmp_path) as d:
+async def test_events_are_numbered_and_a_watch_resumes(database_url: str, port: int) -> None:
+    async with desk(database_url) as d:
         scan = await d.scans.start(ANNA, spec(port), "", validate_only=False)
         await finished(d, ANNA, scan.id)
         events = [e async for e in d.scans.watch(ANNA, scan.id, 0)]
@@ -161,16 +161,16 @@ async def test_events_are_numbered_and_a_watch_resumes(tmp_path: Path, port: int
         assert [e async for e in d.scans.watch(ANNA, scan.id, 99)] == []
 
 
-async def test_the_same_request_is_the_same_scan(tmp_path: Path, port: int) -> None:
-    async with desk(tmp_path) as d:
+async def test_the_same_request_is_the_same_scan(database_url: str, port: int) -> None:
+    async with desk(database_url) as d:
         first = await d.scans.start(ANNA, spec(port), "key", validate_only=False)
         again = await d.scans.start(ANNA, spec(port), "key", validate_only=False)
         other = await d.scans.start(BERT, spec(port), "key", validate_only=False)
         assert first.id == again.id != other.id
 
 
-async def test_validation_starts_nothing(tmp_path: Path, port: int) -> None:
-    async with desk(tmp_path) as d:
+async def test_validation_starts_nothing(database_url: str, port: int) -> None:
+    async with desk(database_url) as d:
         scan = await d.scans.start(
             ANNA, ScanSpec(("127.0.0.0/24",), profile=PortProfile.TOP_100), "", validate_only=True
         )
@@ -179,8 +179,8 @@ async def test_validation_starts_nothing(tmp_path: Path, port: int) -> None:
 
 
 @pytest.mark.parametrize("target", ["10.0.0.1", "both.example", "127.0.0.0/7", "::2", "::ffff:10.0.0.1"])
-async def test_out_of_scope_no_packet_leaves_and_it_is_noted(tmp_path: Path, port: int, target: str) -> None:
-    async with desk(tmp_path) as d:
+async def test_out_of_scope_no_packet_leaves_and_it_is_noted(database_url: str, port: int, target: str) -> None:
+    async with desk(database_url) as d:
         with pytest.raises((PermissionDeniedError, InvalidArgumentError)) as caught:
             await d.scans.start(ANNA, spec(port, "127.0.0.1", target), "", validate_only=False)
         if isinstance(caught.value, PermissionDeniedError):
@@ -190,8 +190,8 @@ async def test_out_of_scope_no_packet_leaves_and_it_is_noted(tmp_path: Path, por
         assert d.banners.asked == []
 
 
-async def test_wrong_specifications_name_the_field(tmp_path: Path) -> None:
-    async with desk(tmp_path, limits=ScanLimits(max_probes=1000)) as d:
+async def test_wrong_specifications_name_the_field(database_url: str) -> None:
+    async with desk(database_url, limits=ScanLimits(max_probes=1000)) as d:
         for wrong, field in (
             (ScanSpec(("127.0.0.1",), ports="0"), "spec.ports"),
             (ScanSpec(("127.0.0.1",), ports="1", profile=PortProfile.ALL), "spec.profile"),
@@ -203,8 +203,8 @@ async def test_wrong_specifications_name_the_field(tmp_path: Path) -> None:
             assert [violation.field for violation in caught.value.fields] == [field]
 
 
-async def test_tenants_do_not_see_each_other(tmp_path: Path, port: int) -> None:
-    async with desk(tmp_path) as d:
+async def test_tenants_do_not_see_each_other(database_url: str, port: int) -> None:
+    async with desk(database_url) as d:
         scan = await d.scans.start(ANNA, spec(port), "", validate_only=False)
         with pytest.raises(NotFoundError):
             await d.scans.get(BERT, scan.id)
@@ -215,8 +215,8 @@ async def test_tenants_do_not_see_each_other(tmp_path: Path, port: int) -> None:
         assert await d.scans.page(BERT, None, Page(10)) == []
 
 
-async def test_the_queue_is_bounded_and_a_waiting_scan_can_be_cancelled(tmp_path: Path, port: int) -> None:
-    async with desk(tmp_path, limits=ScanLimits(max_pending=1), running=1) as d:
+async def test_the_queue_is_bounded_and_a_waiting_scan_can_be_cancelled(database_url: str, port: int) -> None:
+    async with desk(database_url, limits=ScanLimits(max_pending=1), running=1) as d:
         d.banners.hold.clear()
         running = await d.scans.start(ANNA, spec(port), "", validate_only=False)
         await until(d, running.id, StateChange)
@@ -235,8 +235,8 @@ async def test_the_queue_is_bounded_and_a_waiting_scan_can_be_cancelled(tmp_path
             await d.scans.get(ANNA, waiting.id)
 
 
-async def test_pages(tmp_path: Path, port: int) -> None:
-    async with desk(tmp_path) as d:
+async def test_pages(database_url: str, port: int) -> None:
+    async with desk(database_url) as d:
         ids = [(await d.scans.start(ANNA, spec(port), "", validate_only=False)).id for _ in range(5)]
         seen: list[str] = []
         after: tuple[int, str] | None = None
@@ -251,12 +251,12 @@ async def test_pages(tmp_path: Path, port: int) -> None:
         assert await d.scans.page(ANNA, ScanState.RUNNING, Page(10)) == []
 
 
-async def test_a_scan_goes_on_after_the_process_ended(tmp_path: Path, port: int) -> None:
-    async with desk(tmp_path) as d:
+async def test_a_scan_goes_on_after_the_process_ended(database_url: str, port: int) -> None:
+    async with desk(database_url) as d:
         d.banners.hold.clear()
         scan = await d.scans.start(ANNA, spec(port), "", validate_only=False)
         await until(d, scan.id, PortFacts)
-    async with desk(tmp_path) as d:
+    async with desk(database_url) as d:
         done = await finished(d, ANNA, scan.id)
         assert done.state is ScanState.SUCCEEDED
         assert done.hosts[0].ports[0].service == "redis"
@@ -264,8 +264,8 @@ async def test_a_scan_goes_on_after_the_process_ended(tmp_path: Path, port: int)
         assert d.banners.asked == [port]
 
 
-async def test_a_port_that_was_shut_since_is_not_exposed(tmp_path: Path) -> None:
-    async with desk(tmp_path) as d:
+async def test_a_port_that_was_shut_since_is_not_exposed(database_url: str) -> None:
+    async with desk(database_url) as d:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             listener.listen(16)
@@ -286,8 +286,8 @@ def wanted(*cidrs: str, **changes: object) -> Scope:
     return Scope(**(values | changes))  # type: ignore[arg-type]  # a test may want it wrong
 
 
-async def test_scopes_are_made_listed_used_and_ended(tmp_path: Path, port: int) -> None:
-    async with desk(tmp_path) as d:
+async def test_scopes_are_made_listed_used_and_ended(database_url: str, port: int) -> None:
+    async with desk(database_url) as d:
         scope = await d.scopes.create(ANNA, wanted("10.20.0.0/16"), "key")
         assert (await d.scopes.create(ANNA, wanted("10.20.0.0/16"), "key")).id == scope.id
         assert [item.id for item in await d.scopes.page(ANNA, Page(10))] == [scope.id, "loopback"]
@@ -319,15 +319,15 @@ async def test_scopes_are_made_listed_used_and_ended(tmp_path: Path, port: int) 
         (wanted("10.0.0.0/8", expire_time=datetime(2020, 1, 1, tzinfo=UTC)), "scope.expire_time"),
     ],
 )
-async def test_a_scope_says_all_that_it_must(tmp_path: Path, scope: Scope, field: str) -> None:
-    async with desk(tmp_path) as d:
+async def test_a_scope_says_all_that_it_must(database_url: str, scope: Scope, field: str) -> None:
+    async with desk(database_url) as d:
         with pytest.raises(InvalidArgumentError) as caught:
             await d.scopes.create(ANNA, scope, "")
         assert [violation.field for violation in caught.value.fields] == [field]
 
 
-async def test_scans_that_rest_on_an_ended_scope_end(tmp_path: Path) -> None:
-    async with desk(tmp_path, running=1) as d:
+async def test_scans_that_rest_on_an_ended_scope_end(database_url: str) -> None:
+    async with desk(database_url, running=1) as d:
         scope = await d.scopes.create(ANNA, wanted("127.0.0.0/8"), "")
         slow = ScanSpec(("127.0.0.1",), ports="1-1000", max_rate=10)
         scan = await d.scans.start(ANNA, slow, "", validate_only=False)
@@ -338,8 +338,8 @@ async def test_scans_that_rest_on_an_ended_scope_end(tmp_path: Path) -> None:
         assert (await d.scans.get(ANNA, scan.id)).state is ScanState.CANCELLED
 
 
-async def test_recording_twice_replaces_a_port_and_keeps_one_finding(tmp_path: Path) -> None:
-    async with desk(tmp_path) as d:
+async def test_recording_twice_replaces_a_port_and_keeps_one_finding(database_url: str) -> None:
+    async with desk(database_url) as d:
         d.banners.hold.clear()
         scan = await d.scans.start(ANNA, ScanSpec(("127.0.0.1",), ports="1-1000", max_rate=1), "", validate_only=False)
         facts = PortFacts("127.0.0.1", 7, PortState.OPEN)
