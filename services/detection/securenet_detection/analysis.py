@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from securenet_detection.engine import Engine
 from securenet_detection.findings.ledger import Ledger
 from securenet_detection.findings.sighting import Sighting
+from securenet_detection.states import ScopeLease
 from securenet_detection.verdicts import BatchVerdicts
 from securenet_flows.batch import FlowBatch
 
@@ -44,9 +45,9 @@ class Analysis:
         """
         self._ledger.check_room()
 
-    def score(self, batch: FlowBatch, *, tenant: str, dry_run: bool) -> BatchVerdicts:
+    def score(self, batch: FlowBatch, *, tenant: str, scope: str = "", dry_run: bool) -> BatchVerdicts:
         """Verdicts of a batch at a stretch. What they report must be handed to :meth:`keep`."""
-        verdicts = self._engine.analyze(batch, dry_run=dry_run, tenant=tenant)
+        verdicts = self._engine.analyze(batch, dry_run=dry_run, tenant=tenant, scope=scope)
         self.counters.flows += len(batch)
         self.counters.sightings += len(verdicts.sightings)
         return verdicts
@@ -55,7 +56,13 @@ class Analysis:
         """Begins to store sightings; the response waits for the task. None where there are none."""
         return asyncio.create_task(self._ledger.record(sightings)) if sightings else None
 
-    async def chunks(self, batch: FlowBatch, *, tenant: str, dry_run: bool) -> AsyncIterator[tuple[int, BatchVerdicts]]:
+    def lease(self, tenant: str) -> ScopeLease:
+        """Holds the named states that a stream uses until it ends."""
+        return self._engine.states.lease(tenant)
+
+    async def chunks(
+        self, batch: FlowBatch, *, tenant: str, scope: str = "", dry_run: bool
+    ) -> AsyncIterator[tuple[int, BatchVerdicts]]:
         """Verdicts of a batch piece by piece, with the position of each piece's first row.
 
         The engine's answer does not depend on where a batch is cut; other calls get their turn between pieces.
@@ -64,4 +71,4 @@ class Analysis:
             if start:
                 await asyncio.sleep(0)
             piece = batch if len(batch) <= self._chunk_rows else batch.take(slice(start, start + self._chunk_rows))
-            yield start, self.score(piece, tenant=tenant, dry_run=dry_run)
+            yield start, self.score(piece, tenant=tenant, scope=scope, dry_run=dry_run)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from dependency_injector import providers
 
@@ -34,6 +35,9 @@ from securenet_detection.server import DESCRIPTOR, POLICY, DetectionServicer
 from securenet_detection.settings import DetectionSettings
 from securenet_flows.features import FEATURES, SCHEMA_HASH
 
+#: Seconds between looks for idle states.
+_SWEEP_SECONDS: Final = 30.0
+
 
 async def _open_database(settings: DetectionSettings) -> AsyncIterator[Database]:
     url = settings.database_url or sqlite_url(settings.data_dir / "detection.sqlite")
@@ -53,7 +57,18 @@ async def _open_engine(settings: DetectionSettings, models: ModelSlot) -> AsyncI
     engine = Engine(settings.detectors, models)
     # Without a cache the loops compile for seconds; health answers NOT_SERVING meanwhile.
     await asyncio.to_thread(engine.warm_up)
+    sweeping = asyncio.create_task(_sweep(engine), name="state-sweeper")
     yield engine
+    sweeping.cancel()
+    with suppress(asyncio.CancelledError):
+        await sweeping
+
+
+async def _sweep(engine: Engine) -> None:
+    """Lets go of named states that nobody uses any more, also while no flows come."""
+    while True:
+        await asyncio.sleep(_SWEEP_SECONDS)
+        engine.states.drop_idle()
 
 
 async def _follow_registry(settings: DetectionSettings, models: ModelSlot) -> AsyncIterator[None]:

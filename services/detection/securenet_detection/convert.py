@@ -27,6 +27,9 @@ from securenet_detection.verdicts import BatchVerdicts
 
 _INT64_MAX: Final = 2**63 - 1
 
+#: Detectors that the bits of a row's number can tell apart.
+_MOST_DETECTORS: Final = 64
+
 
 def verdict(verdicts: BatchVerdicts, row: int) -> verdict_pb2.Verdict:
     """The full verdict of a row."""
@@ -56,6 +59,8 @@ class VerdictPacker:
         self._message = verdict_pb2.VerdictBatch(
             errors=[verdict_pb2.RowError(row=e.row, field=e.field, reason=e.reason) for e in columns.errors]
         )
+        self._contributed = np.zeros(columns.total, np.uint64)
+        self._detectors: dict[str, np.uint64] = {}
         self._pieces = 0
 
     def add(self, start: int, verdicts: BatchVerdicts) -> None:
@@ -64,6 +69,9 @@ class VerdictPacker:
         at = np.arange(start, start + len(verdicts)) if rows is None else rows[start : start + len(verdicts)]
         self._levels[at] = verdicts.threat_level
         self._scores[at] = verdicts.score
+        for name, contributed in verdicts.contributions().items():
+            bit = self._detectors.setdefault(name, np.uint64(1 << min(len(self._detectors), _MOST_DETECTORS - 1)))
+            self._contributed[at] |= np.where(contributed, bit, np.uint64(0))
         for row in verdicts.rows_at_or_above(self._detail_level):
             self._message.details.add(row=int(at[row]), verdict=verdict(verdicts, row))
         skipped = [skipped_detector(one) for one in verdicts.skipped]
@@ -84,6 +92,9 @@ class VerdictPacker:
         """The message."""
         self._message.threat_level.extend(self._levels.tolist())
         self._message.score.extend(self._scores.tolist())
+        if self._detectors:
+            self._message.detectors.extend(self._detectors)
+            self._message.contributed.extend(self._contributed.tolist())
         return self._message
 
 
@@ -146,6 +157,7 @@ def finding(found: Finding) -> finding_pb2.Finding:
         revision=found.revision,
         suppressions=[f"suppressions/{name}" for name in found.suppressions],
         sensor_ids=found.sensor_ids,
+        state_scope=found.state_scope,
     )
 
 

@@ -8,7 +8,6 @@ other.
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,43 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securenet_detection import fusion, verdicts
-from securenet_detection.behaviours.catalogue import behaviours
 from securenet_detection.behaviours.interface import Definition, Observed, Usage
 from securenet_detection.behaviours.observation import Observation
-from securenet_detection.models.detector import ModelDetector
+from securenet_detection.findings.sighting import Origin
+from securenet_detection.models.detector import MODEL
 from securenet_detection.models.serving import ModelSlot
-from securenet_detection.settings import DetectorSettings, StateSettings
+from securenet_detection.settings import DetectorSettings
+from securenet_detection.states import FlowState, FlowStates
 from securenet_detection.threats import Skipped
 from securenet_detection.verdicts import BatchVerdicts, Speaker
 from securenet_flows.batch import FlowBatch
-from securenet_flows.features import SourceContext, features
+from securenet_flows.features import features
 
 Columns = list[tuple[Speaker, Observed]]
 
-#: Smallest tables, for compiling the loops and for tenants that only ever ask for dry runs.
-_SMALLEST = StateSettings(entities=64, members=64, contexts=64)
-
-_NO_MODEL = Skipped("model", "no model is served")
-
-
-class TenantState:
-    """What is remembered of one tenant's flows."""
-
-    def __init__(self, settings: DetectorSettings) -> None:
-        self.behaviours = behaviours(settings)
-        self.model = ModelDetector(settings.model, settings.state)
-        self.context = SourceContext(settings.state.contexts)
-        #: Ordinal of the next row; 0 stands for "never" in the tables.
-        self.ordinal = 1
-
-    def usages(self) -> tuple[Usage, ...]:
-        """State held by each behaviour and, last, by the model's detector."""
-        return (*(behaviour.usage() for behaviour in self.behaviours), self.model.usage())
+_NO_MODEL = Skipped(MODEL, "no model is served")
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorStatus:
-    """A detector and the state that it holds over all tenants."""
+    """A detector and the state that it holds over all tenants and scopes."""
 
     definition: Definition
     usage: Usage
@@ -71,31 +53,38 @@ class Engine:
         self._models = models
         seed = settings.state.hash_seed
         self._seed = secrets.randbits(62) if seed is None else seed
-        self._blank = TenantState(settings.model_copy(update={"state": _SMALLEST}))
-        self._tenants: OrderedDict[str, TenantState] = OrderedDict()
-        #: Tenants whose state had to give way since the start.
-        self.tenant_evictions = 0
+        self._blank = FlowState.smallest(settings)
+        #: What is remembered; a stream leases the named states that it uses.
+        self.states = FlowStates(settings)
 
-    def analyze(self, batch: FlowBatch, *, dry_run: bool = False, tenant: str = "default") -> BatchVerdicts:
+    def analyze(
+        self, batch: FlowBatch, *, dry_run: bool = False, tenant: str = "default", scope: str = ""
+    ) -> BatchVerdicts:
         """Verdicts of the rows of a batch, in order.
 
         Args:
             batch: at least no rows; at most what a message holds.
             dry_run: touch no state, make no finding.
             tenant: whose state is read and changed.
+            scope: name of the state, where it is not the tenant's own.
+
+        Raises:
+            ResourceExhaustedError: the named state would be one too many.
         """
-        state = self._state(tenant, dry_run=dry_run)
+        states = self.states
+        state = (states.find(tenant, scope) or self._blank) if dry_run else states.take(tenant, scope)
         seen = Observation.of(batch, seed=self._seed, ordinal=state.ordinal, learn=not dry_run)
         columns: Columns = []
         for behaviour in state.behaviours:
             observed = behaviour.observe(seen)
             if observed is not None:
                 columns.append((behaviour, observed))
-        return self._judge(tenant, state, seen, columns)
+        return self._judge(Origin(tenant, scope), state, seen, columns)
 
-    def _judge(self, tenant: str, state: TenantState, seen: Observation, columns: Columns) -> BatchVerdicts:
+    def _judge(self, origin: Origin, state: FlowState, seen: Observation, columns: Columns) -> BatchVerdicts:
         rows = len(seen)
         matrix = features(seen.batch, state.context, learn=seen.learn)
+        names = [speaker.definition.name for speaker, _ in columns]
         pieces = [fusion.WEIGHTS[observed.level] * observed.confidence for _, observed in columns]
         tactics = _distinct_tactics(columns, rows)
         model = self._models.current
@@ -118,28 +107,16 @@ class Engine:
             model=None if model is None else model.reference,
             skipped=skipped if model is not None else (*skipped, _NO_MODEL),
             partly=partly,
-            sightings=verdicts.sightings(tenant, seen, columns, levels, risks) if seen.learn else (),
-            tenant=tenant,
+            sightings=verdicts.sightings(origin, seen, columns, levels, risks) if seen.learn else (),
+            origin=origin,
             seen=seen,
             evidence_columns=columns,
+            pieces=dict(zip((*names, MODEL), (*pieces, model_pieces), strict=True)),
         )
-
-    def _state(self, tenant: str, *, dry_run: bool) -> TenantState:
-        state = self._tenants.get(tenant)
-        if state is None:
-            if dry_run:
-                return self._blank
-            if len(self._tenants) >= self._settings.state.tenants:
-                self._tenants.popitem(last=False)
-                self.tenant_evictions += 1
-            state = self._tenants[tenant] = TenantState(self._settings)
-        if not dry_run:
-            self._tenants.move_to_end(tenant)
-        return state
 
     def warm_up(self) -> None:
         """Compiles every loop, or loads it from the disk cache. Takes seconds without one, so not on an event loop."""
-        state = TenantState(self._settings.model_copy(update={"state": _SMALLEST}))
+        state = FlowState.smallest(self._settings)
         zeros = np.zeros((1, 16), np.uint8)
         batch = FlowBatch(np.zeros(1, np.int64), zeros, zeros, np.full(1, 6, np.uint8))
         seen = Observation.of(batch, seed=self._seed, ordinal=1, learn=True)
@@ -147,7 +124,7 @@ class Engine:
         for behaviour in state.behaviours:
             behaviour.observe(seen)
         state.model.judge(seen, np.ones(1), np.ones(1), 0.5)
-        self._judge("", state, seen, columns)
+        self._judge(Origin(""), state, seen, columns)
 
     def detectors(self) -> tuple[DetectorStatus, ...]:
         """Every detector by name, with the state that it holds."""
@@ -156,7 +133,7 @@ class Engine:
         found = []
         for position, definition in enumerate(definitions):
             usage = Usage(0, 0, 0, 0)
-            for state in self._tenants.values():
+            for state in self.states:
                 usage += state.usages()[position]
             found.append(DetectorStatus(definition, usage))
         return tuple(sorted(found, key=lambda status: status.definition.name))
@@ -185,7 +162,7 @@ def _distinct_tactics(columns: Columns, rows: int) -> NDArray[np.int64]:
 
 
 def _skipped(
-    state: TenantState, seen: Observation
+    state: FlowState, seen: Observation
 ) -> tuple[tuple[Skipped, ...], dict[str, tuple[str, NDArray[np.bool_]]]]:
     """Detectors that lack a field in every row, and in some."""
     everywhere: list[Skipped] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ Prepared = tuple[Answer, Awaitable[object] | None]
 
 async def in_order(
     requests: AsyncIterator[Request], prepare: Callable[[Request], Awaitable[Prepared[Answer]]], *, window: int
-) -> AsyncIterator[Answer]:
+) -> AsyncGenerator[Answer, None]:
     """One answer a request, in order.
 
     Args:

@@ -28,7 +28,7 @@ class EngineCollector(Collector):
         yield CounterMetricFamily(
             "securenet_detection_tenant_evictions",
             "Tenants whose state gave way to another's.",
-            value=self._engine.tenant_evictions,
+            value=self._engine.states.tenant_evictions,
         )
         entries = GaugeMetricFamily("securenet_detection_entries", "Entries held.", labels=["detector"])
         evictions = CounterMetricFamily(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -138,7 +139,7 @@ class DetectionServicer:
         packer = convert.VerdictPacker(columns, request.options.detail_level)
         pending = []
         async for start, verdicts in self._analysis.chunks(
-            columns.batch, tenant=tenant, dry_run=request.options.dry_run
+            columns.batch, tenant=tenant, scope=request.options.state_scope, dry_run=request.options.dry_run
         ):
             packer.add(start, verdicts)
             # At once, so that a caller that goes away between two pieces takes no finding with it.
@@ -156,11 +157,16 @@ class DetectionServicer:
             request: detection_pb2.AnalyzeStreamRequest,
         ) -> Prepared[detection_pb2.AnalyzeStreamResponse]:
             self._analysis.check_room()
+            if not request.options.dry_run:
+                lease.hold(request.options.state_scope)
             verdicts, kept = await self._score_batch(request, tenant)
             return detection_pb2.AnalyzeStreamResponse(sequence=request.sequence, verdicts=verdicts), kept
 
-        async for response in in_order(requests, prepare, window=self._stream_window):
-            yield response
+        # The scoring side ends first, then what it held is given back, however the caller leaves.
+        with self._analysis.lease(tenant) as lease:
+            async with aclosing(in_order(requests, prepare, window=self._stream_window)) as responses:
+                async for response in responses:
+                    yield response
 
     async def ListFindings(
         self, request: detection_pb2.ListFindingsRequest, _context: Any

@@ -23,6 +23,7 @@ def _power_of_two(value: int) -> int:
 
 Slots = Annotated[int, Field(ge=64, le=1 << 24), AfterValidator(_power_of_two)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Bytes = Annotated[int, Field(ge=1, le=1 << 50)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86_400)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
@@ -45,6 +46,16 @@ class StateSettings(_Part):
 
     tenants: Annotated[int, Field(ge=1, le=10_000)] = 8
     """Tenants with state at once; the one that was idle longest gives way to another."""
+
+    tenant_scopes: Annotated[int, Field(ge=1, le=1000)] = 8
+    """Named states (state_scope of a batch) of a tenant at once; each is bounded as the tenant's own is. Further ones
+    are refused."""
+
+    scopes: Annotated[int, Field(ge=1, le=10_000)] = 32
+    """Named states of all tenants at once."""
+
+    scope_idle_seconds: Seconds = 600.0
+    """How long a named state that no open stream has named is kept after its last flow."""
 
     hash_seed: Annotated[int, Field(ge=0, lt=1 << 62)] | None = None
     """Key of the hashes that place entities in tables. Absent: drawn at start, so that nobody can aim at a bucket."""
@@ -108,6 +119,32 @@ class BruteForceSettings(_Part):
     """Largest payload of either side that counts where the sensor did not judge the login."""
 
 
+class IcmpTunnelSettings(_Part):
+    """Thresholds of icmp-tunnel."""
+
+    irregular_bytes: Bytes = 25_000
+    """Payload beyond 64 bytes a packet, of echoes whose sizes vary or whose answers differ from the requests."""
+
+    regular_bytes: Bytes = 10_000_000
+    """Payload of echoes that all have one size."""
+
+    window_seconds: Seconds = 600.0
+    """How far back is counted."""
+
+
+class OddPortSettings(_Part):
+    """Thresholds of odd-port."""
+
+    flows: Count = 1
+    """Answered connections of a service to a port where it does not belong."""
+
+    allowed_ports: tuple[Port, ...] = ()
+    """Ports on which this site runs whatever it likes; never odd."""
+
+    window_seconds: Seconds = 3600.0
+    """How far back is counted, and how long evidence lasts."""
+
+
 class ModelDetectorSettings(_Part):
     """When the model's suspicions become a finding."""
 
@@ -135,6 +172,12 @@ class DetectorSettings(_Part):
 
     brute_force: BruteForceSettings = BruteForceSettings()
     """brute-force."""
+
+    icmp_tunnel: IcmpTunnelSettings = IcmpTunnelSettings()
+    """icmp-tunnel."""
+
+    odd_port: OddPortSettings = OddPortSettings()
+    """odd-port."""
 
     model: ModelDetectorSettings = ModelDetectorSettings()
     """model."""

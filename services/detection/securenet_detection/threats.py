@@ -39,6 +39,17 @@ class Attack(Enum):
     SERVICE_DISCOVERY = Technique("T1046", "Network Service Discovery", "Discovery")
     SCANNING_IP_BLOCKS = Technique("T1595.001", "Active Scanning: Scanning IP Blocks", "Reconnaissance")
     PASSWORD_GUESSING = Technique("T1110.001", "Brute Force: Password Guessing", "Credential Access")
+    NON_APPLICATION_LAYER_PROTOCOL = Technique("T1095", "Non-Application Layer Protocol", "Command and Control")
+    NON_STANDARD_PORT = Technique("T1571", "Non-Standard Port", "Command and Control")
+    REMOTE_DESKTOP = Technique("T1021.001", "Remote Services: Remote Desktop Protocol", "Lateral Movement")
+    WINDOWS_ADMIN_SHARES = Technique("T1021.002", "Remote Services: SMB/Windows Admin Shares", "Lateral Movement")
+    SSH = Technique("T1021.004", "Remote Services: SSH", "Lateral Movement")
+    WINDOWS_REMOTE_MANAGEMENT = Technique("T1021.006", "Remote Services: Windows Remote Management", "Lateral Movement")
+    DNS = Technique("T1071.004", "Application Layer Protocol: DNS", "Command and Control")
+    EXFILTRATION_OVER_DNS = Technique(
+        "T1048.003", "Exfiltration Over Unencrypted Non-C2 Protocol", "Exfiltration"
+    )
+    GENERATED_DOMAINS = Technique("T1568.002", "Dynamic Resolution: Domain Generation Algorithms", "Command and Control")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope
 from securenet_detection.behaviours.observation import Observation
-from securenet_detection.findings.sighting import Sighting, finding_id
+from securenet_detection.findings.sighting import Origin, Sighting, finding_id
 from securenet_detection.fusion import WEIGHTS
 from securenet_detection.models.interface import ModelReference
 from securenet_detection.threats import Evidence, Skipped, ThreatLevel
 
 #: Flow identities that one piece of evidence names.
 _FLOW_IDS = 10
+
+#: A risk that shows on a scale of 100; less is no reason to name anybody.
+_CONTRIBUTES = 0.01
 
 
 class Speaker(Protocol):
@@ -49,6 +52,7 @@ class BatchVerdicts:
         skipped: detectors that judged no row of the batch.
         partly: by detector, reason and which rows it did not judge, where it judged some.
         sightings: what findings were begun or have news, with the row that made it, in row order.
+        pieces: by detector, float64 (n,), what its evidence alone would be as a risk.
     """
 
     threat_level: NDArray[np.uint8]
@@ -58,9 +62,10 @@ class BatchVerdicts:
     skipped: tuple[Skipped, ...]
     partly: Mapping[str, tuple[str, NDArray[np.bool_]]]
     sightings: tuple[tuple[int, Sighting], ...]
-    tenant: str
+    origin: Origin
     seen: Observation
     evidence_columns: Sequence[tuple[Speaker, Observed]]
+    pieces: Mapping[str, NDArray[np.float64]]
 
     def __len__(self) -> int:
         return len(self.threat_level)
@@ -69,6 +74,11 @@ class BatchVerdicts:
         """Rows of at least this level."""
         return np.flatnonzero(self.threat_level >= level).tolist()
 
+    def contributions(self) -> dict[str, NDArray[np.bool_]]:
+        """By detector, boolean (n,): where it contributed to the score, whatever the level; only those that did."""
+        found = {name: piece >= _CONTRIBUTES for name, piece in self.pieces.items()}
+        return {name: rows for name, rows in found.items() if rows.any()}
+
     def flow_id(self, row: int) -> str:
         """Identity of the flow as it came; empty where it had none."""
         return self.seen.batch.texts("flow_id")[row] or ""
@@ -76,7 +86,7 @@ class BatchVerdicts:
     def evidence(self, row: int) -> tuple[Evidence, ...]:
         """Reasons for the verdict of a row, the gravest first."""
         found = [
-            _evidence(self.tenant, speaker, observed, self.seen, row)
+            _evidence(self.origin, speaker, observed, self.seen, row)
             for speaker, observed in self.evidence_columns
             if observed.level[row]
         ]
@@ -89,7 +99,7 @@ class BatchVerdicts:
 
 
 def sightings(
-    tenant: str,
+    origin: Origin,
     seen: Observation,
     columns: Sequence[tuple[Speaker, Observed]],
     levels: NDArray[np.uint8],
@@ -97,7 +107,7 @@ def sightings(
 ) -> tuple[tuple[int, Sighting], ...]:
     """What the detectors have to report, with the row that made it, in row order."""
     reports = [
-        (row, _sighting(tenant, seen, speaker, observed, row, level=int(levels[row]), risk=float(risks[row])))
+        (row, _sighting(origin, seen, speaker, observed, row, level=int(levels[row]), risk=float(risks[row])))
         for speaker, observed in columns
         for row in np.flatnonzero(observed.event).tolist()
     ]
@@ -105,14 +115,14 @@ def sightings(
 
 
 def _sighting(
-    tenant: str, seen: Observation, speaker: Speaker, observed: Observed, row: int, *, level: int, risk: float
+    origin: Origin, seen: Observation, speaker: Speaker, observed: Observed, row: int, *, level: int, risk: float
 ) -> Sighting:
     scope = speaker.scope(seen, row)
     # The row itself comes first: it may be one that was not sampled.
     peers = (seen.destination(row), *(sample.peer for sample in speaker.samples(observed, row)))
     return Sighting(
-        tenant=tenant,
-        evidence=_evidence(tenant, speaker, observed, seen, row),
+        tenant=origin.tenant,
+        evidence=_evidence(origin, speaker, observed, seen, row),
         entity=scope.entity,
         peer_scope=scope.peers,
         port=scope.port,
@@ -123,16 +133,17 @@ def _sighting(
         first_seen_ns=int(observed.first_seen_ns[row]),
         last_seen_ns=int(seen.start_time_ns[row]),
         count=int(observed.flows[row]),
+        state_scope=origin.scope,
     )
 
 
-def _evidence(tenant: str, speaker: Speaker, observed: Observed, seen: Observation, row: int) -> Evidence:
+def _evidence(origin: Origin, speaker: Speaker, observed: Observed, seen: Observation, row: int) -> Evidence:
     definition = speaker.definition
     scope = speaker.scope(seen, row)
     ids = (sample.flow_id for sample in speaker.samples(observed, row))
     techniques = definition.techniques
     return Evidence(
-        id=finding_id(tenant, definition.name, scope.entity, scope.peers, scope.port),
+        id=finding_id(origin, definition.name, scope.entity, scope.peers, scope.port),
         detector=definition.name,
         detector_version=definition.version,
         analytic_type=definition.analytic_type,

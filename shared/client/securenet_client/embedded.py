@@ -6,14 +6,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import secrets
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -38,14 +35,6 @@ _OWN_SETTINGS: Final = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Tenant:
-    """An identity of its own at an embedded service: what it sends builds up state that no other tenant sees."""
-
-    name: str
-    token: str
-
-
 class EmbeddedSuite:
     """Services on free ports of loopback, stopped when the context is left.
 
@@ -53,7 +42,6 @@ class EmbeddedSuite:
         services: detection, scanner, registry; the registry and detection are wired to each other where both are there.
         data_dir: what they keep.
         detection_data_dir: what detection keeps, where that is another folder.
-        tenants: identities at the detection service beside the local one; with them detection wants a token.
         ports: port by service name; a free one where none is given.
         environment: settings of services by their environment name, over what this process has.
         keep_environment: services take TLS, tokens and addresses from this process's environment.
@@ -67,7 +55,6 @@ class EmbeddedSuite:
         data_dir: Path,
         *,
         detection_data_dir: Path | None = None,
-        tenants: int = 0,
         ports: Mapping[str, int] | None = None,
         environment: Mapping[str, str] | None = None,
         keep_environment: bool = False,
@@ -81,7 +68,6 @@ class EmbeddedSuite:
             name: ServiceProcess(name, data_dir / "logs" / f"{name}.log") for name in MODULES if name in services
         }
         self.data_dir = data_dir
-        self.tenants = tuple(Tenant(f"capture-{n}", secrets.token_urlsafe(32)) for n in range(1, tenants + 1))
         self._detection_data_dir = detection_data_dir or data_dir
         self._ports = ports or {}
         self._given = environment or {}
@@ -89,19 +75,17 @@ class EmbeddedSuite:
         self._model = model
         self._on_step = on_step or (lambda _: None)
         self._stack = ExitStack()
-        self._admin = secrets.token_urlsafe(32)
 
     @property
     def addresses(self) -> dict[str, str]:
         """`host:port` by service name."""
         return {name: process.address for name, process in self.processes.items() if process.address}
 
-    def connection(self, tenant: Tenant | None = None, base: ConnectionSettings | None = None) -> ConnectionSettings:
-        """How to reach the services, as a tenant where one is given."""
+    def connection(self, base: ConnectionSettings | None = None) -> ConnectionSettings:
+        """How to reach the services."""
         base = base or ConnectionSettings()
-        token = tenant.token if tenant else self._admin if self.tenants else base.token
         return ConnectionSettings(
-            {**base.addresses, **self.addresses}, base.ca, base.certificate, base.key, token, base.server_name,
+            {**base.addresses, **self.addresses}, base.ca, base.certificate, base.key, base.token, base.server_name,
             base.timeout,
         )  # fmt: skip
 
@@ -122,7 +106,7 @@ class EmbeddedSuite:
                 self._on_step(f"starting {name}")
                 if name == "detection" and "registry" in self.processes:
                     self._wait_for_registry(base, deadline)
-                process.start(self._environment(name, run_dir), run_dir)
+                process.start(self._environment(name), run_dir)
             for name in self.processes:
                 self._on_step(f"waiting for {name}")
                 self._serving(name, base, deadline)
@@ -172,7 +156,7 @@ class EmbeddedSuite:
             moved = [(found.update_time, model.id) for model in registry.list_models() if (found := model.alias())]
         return max(moved, key=lambda pair: (pair[0] is not None, pair[0], pair[1]))[1] if moved else ""
 
-    def _environment(self, name: str, run_dir: Path) -> dict[str, str]:
+    def _environment(self, name: str) -> dict[str, str]:
         prefix = f"SECURENET_{name.upper()}_"
         environment = dict(os.environ)
         if not self._keep:
@@ -180,26 +164,13 @@ class EmbeddedSuite:
                 environment.pop(prefix + setting, None)
         environment[f"{prefix}PORT"] = str(self._ports.get(name, 0))
         environment[f"{prefix}DATA_DIR"] = str(self._detection_data_dir if name == "detection" else self.data_dir)
-        if name == "detection":
-            if "registry" in self.processes:
-                environment[f"{prefix}REGISTRY"] = self.processes["registry"].address
-                environment.setdefault(f"{prefix}MODEL_TRUSTED_KEY", str(self.data_dir.absolute() / SIGNING_KEY))
-                if self._model:
-                    environment[f"{prefix}MODEL_NAME"] = self._model
-            if self.tenants:
-                environment[f"{prefix}TOKENS_FILE"] = str(self._write_tokens(run_dir))
-                # Captures come one after another, so that the state of earlier ones may go.
-                environment.setdefault(f"{prefix}DETECTORS__STATE__TENANTS", "2")
+        if name == "detection" and "registry" in self.processes:
+            environment[f"{prefix}REGISTRY"] = self.processes["registry"].address
+            environment.setdefault(f"{prefix}MODEL_TRUSTED_KEY", str(self.data_dir.absolute() / SIGNING_KEY))
+            if self._model:
+                environment[f"{prefix}MODEL_NAME"] = self._model
         environment.update({key: value for key, value in self._given.items() if key.startswith(prefix)})
         return environment
-
-    def _write_tokens(self, run_dir: Path) -> Path:
-        path = run_dir / "tokens.toml"
-        entries = [_token_entry(self._admin, "local", "default", ("admin",))]
-        entries += [_token_entry(tenant.token, "local", tenant.name, ("analyst",)) for tenant in self.tenants]
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write("\n".join(entries))
-        return path
 
     def stop(self) -> dict[str, int | None]:
         """Stops every service, in the reverse order of their start; answers their exit codes."""
@@ -215,9 +186,3 @@ class EmbeddedSuite:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
-
-
-def _token_entry(token: str, subject: str, tenant: str, roles: Sequence[str]) -> str:
-    digest = hashlib.sha256(token.encode()).hexdigest()
-    wanted = ", ".join(f'"{role}"' for role in roles)
-    return f'[[tokens]]\nsha256 = "{digest}"\nsubject = "{subject}"\ntenant = "{tenant}"\nroles = [{wanted}]\n'

@@ -90,6 +90,22 @@ def test_captures_do_not_mix(workshop: Path) -> None:
     assert lines[: len(lines) // 2] == lines[len(lines) // 2 :]
 
 
+def test_captures_do_not_mix_at_a_running_service(workshop: Path, up: UpProcess) -> None:
+    def analyze(*captures: str) -> list[dict[str, object]]:
+        out, _ = securenet("analyze", *captures, "--server", up.service["address"], "-o", "jsonl", "-q", cwd=workshop)
+        return [json.loads(line) for line in out.splitlines()]
+
+    alone = analyze("two")
+    both = analyze("one", "two")
+    assert both[-len(alone) :] == alone
+    # What contributed is named whatever the level, and nobody where nobody did.
+    assert {tuple(record["detectors"]) for record in alone if record["threat_level"] == "low"} == {()}  # type: ignore[arg-type]  # a list
+    out, _ = securenet("evaluate", "one", "two", "--server", up.service["address"], "-o", "json", "-q", cwd=workshop)
+    again, _ = securenet("evaluate", "two", "one", "--server", up.service["address"], "-o", "json", "-q", cwd=workshop)
+    by_name = [{c["name"]: c for c in json.loads(text)["captures"]} for text in (out, again)]
+    assert by_name[0] == by_name[1]
+
+
 def test_scan_and_match(workshop: Path) -> None:
     out, _ = securenet("scan", "127.0.0.1", "--ports", "1-64", "--embedded", "-o", "json", cwd=workshop)
     assert "hosts" in json.loads(out)

@@ -17,8 +17,10 @@ from securenet_core.exceptions import (
     AbortedError,
     InvalidArgumentError,
     NotFoundError,
+    ResourceExhaustedError,
 )
 from securenet_core.status import from_rpc_error
+from securenet_detection.settings import DetectorSettings, StateSettings
 
 pytestmark = pytest.mark.integration
 
@@ -148,6 +150,88 @@ async def test_a_stream_answers_what_came_before_a_bad_request(stub: Any, column
     error = await failure(call.read())
     assert isinstance(error, InvalidArgumentError)
     assert "protocol" in error.message
+
+
+async def found(stub: Any) -> Any:
+    return (await stub.ListFindings(pb.ListFindingsRequest(), timeout=TIMEOUT)).findings
+
+
+async def test_rows_of_any_level_say_which_detectors_contributed(stub: Any, columns: Any) -> None:
+    response = await stub.AnalyzeBatch(pb.AnalyzeBatchRequest(batch=columns(0, 30)), timeout=TIMEOUT)
+    verdicts = response.verdicts
+    named = [{name for i, name in enumerate(verdicts.detectors) if bits >> i & 1} for bits in verdicts.contributed]
+    assert len(named) == 30
+    # Three failed first contacts prove nothing; the fourth does.
+    assert named[:4] == [set(), set(), set(), {"sequential-scan"}]
+    assert named[29] == {"sequential-scan", "horizontal-scan"}
+    alone = await stub.AnalyzeBatch(pb.AnalyzeBatchRequest(batch=columns(0, 1, src="10.0.0.77")), timeout=TIMEOUT)
+    assert not alone.verdicts.contributed
+
+
+def scoped(scope: str, **options: Any) -> verdict_pb2.BatchOptions:
+    return verdict_pb2.BatchOptions(state_scope=scope, **options)
+
+
+async def test_captures_in_scopes_of_their_own_do_not_add_up(stub: Any, columns: Any) -> None:
+    async def levels(scope: str, first: int) -> list[int]:
+        async def requests() -> Any:
+            for sequence in range(2):
+                batch = columns(first + 6 * sequence, 6)
+                yield pb.AnalyzeStreamRequest(sequence=sequence, batch=batch, options=scoped(scope))
+
+        answers = [answer async for answer in stub.AnalyzeStream(requests(), timeout=TIMEOUT)]
+        return [level for answer in answers for level in answer.verdicts.threat_level]
+
+    # 24 of 25 destinations, in two captures; three of four first contacts are below as well.
+    first, second = await levels("one", 0), await levels("two", 12)
+    assert first == second == [1] * 3 + [2] * 9
+    # The same name again after its stream ended begins anew.
+    assert await levels("one", 12) == first
+    assert await levels("", 0) == first
+    # In the tenant's own state it does add up.
+    assert await levels("", 12) == [2] * 12
+    assert {(finding.state_scope, finding.detectors[0]) for finding in await found(stub)} == {
+        ("one", "sequential-scan"), ("two", "sequential-scan"), ("", "sequential-scan"),
+    }  # fmt: skip
+
+
+async def test_too_many_scopes_are_refused_and_come_back(start_server: Any, columns: Any) -> None:
+    state = StateSettings(entities=64, members=64, contexts=64, tenant_scopes=2)
+    server = await start_server(detectors=DetectorSettings(state=state))
+    try:
+        async with open_aio_channel(ChannelSettings(server.address)) as channel:
+            stub: Any = detection_pb2_grpc.DetectionServiceStub(channel)
+
+            async def stream(scope: str) -> Any:
+                call = stub.AnalyzeStream(timeout=TIMEOUT)
+                await call.write(pb.AnalyzeStreamRequest(batch=columns(0, 2), options=scoped(scope)))
+                return call
+
+            calls = [await stream("a"), await stream("b")]
+            for call in calls:
+                assert await call.read()
+            error = await failure((await stream("c")).read())
+            assert isinstance(error, ResourceExhaustedError)
+            assert error.retry_after
+            one = pb.AnalyzeBatchRequest(batch=columns(0, 2), options=scoped("c"))
+            assert isinstance(await failure(stub.AnalyzeBatch(one, timeout=TIMEOUT)), ResourceExhaustedError)
+            # A dry run needs no state, and the tenant's own is always there.
+            for free in (scoped("c", dry_run=True), scoped("")):
+                await stub.AnalyzeBatch(pb.AnalyzeBatchRequest(batch=columns(0, 2), options=free), timeout=TIMEOUT)
+            await calls[0].done_writing()
+            assert await calls[0].code() == grpc.StatusCode.OK
+            assert (await stub.AnalyzeBatch(one, timeout=TIMEOUT)).verdicts.threat_level
+            calls[1].cancel()
+    finally:
+        await server.stop()
+
+
+@pytest.mark.parametrize("scope", ["a b", "ä", "x" * 65, "a/b", "a\n"])
+async def test_a_scope_is_a_plain_name(stub: Any, columns: Any, scope: str) -> None:
+    request = pb.AnalyzeBatchRequest(batch=columns(0, 2), options=scoped(scope))
+    error = await failure(stub.AnalyzeBatch(request, timeout=TIMEOUT))
+    assert isinstance(error, InvalidArgumentError)
+    assert error.fields[0].field == "options.state_scope"
 
 
 async def test_pages_do_not_overlap_and_tokens_are_checked(stub: Any, columns: Any) -> None:

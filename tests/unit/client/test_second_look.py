@@ -81,7 +81,9 @@ class FakeDetection:
     def __init__(self, batches: Sequence[Sequence[Row]], detectors: Iterable[Detector], findings: Iterable[Finding]):
         self.batches, self.detectors, self.findings = batches, tuple(detectors), tuple(findings)
 
-    def analyze_batches(self, batches: Iterable[FlowBatch]) -> Iterator[tuple[FlowBatch, Verdicts]]:
+    def analyze_batches(
+        self, batches: Iterable[FlowBatch], *, state_scope: str = ""
+    ) -> Iterator[tuple[FlowBatch, Verdicts]]:
         for rows, batch in zip(self.batches, batches, strict=True):
             yield batch, verdicts_of(rows)
 

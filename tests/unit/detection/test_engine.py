@@ -79,9 +79,9 @@ def test_the_tenant_idle_longest_gives_way(models: Any, batch: Any) -> None:
     engine = Engine(DetectorSettings(state=state), models)
     for tenant in ("a", "b", "a", "c"):
         engine.analyze(batch(sweep(1)), tenant=tenant)
-    assert engine.tenant_evictions == 1
+    assert engine.states.tenant_evictions == 1
     engine.analyze(batch(sweep(1)), tenant="a")
-    assert engine.tenant_evictions == 1
+    assert engine.states.tenant_evictions == 1
 
 
 def test_state_never_passes_its_bound_and_evictions_are_counted(models: Any, batch: Any) -> None:

@@ -44,7 +44,7 @@ async def test_requests_are_read_no_further_than_the_window() -> None:
         await asyncio.sleep(0)
     # One was taken, three wait, one is held by the feeder.
     assert source.taken == 5
-    await answers.aclose()  # type: ignore[attr-defined]  # it is a generator
+    await answers.aclose()
 
 
 async def test_an_error_comes_after_what_was_prepared_before_it() -> None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
+
+from securenet_detection.convert import VerdictPacker
+from securenet_detection.grpc_flows import Columns
+from securenet_detection.models.calibration import Calibration, OperatingPoints
+from securenet_detection.models.interface import ModelReference
+from securenet_detection.models.serving import ServingModel
 
 pytestmark = pytest.mark.unit
 
@@ -47,3 +54,60 @@ def test_evidence_names_what_it_measured(engine: Any, batch: Any) -> None:
         "sequential-scan": "likelihood_ratio",
         "brute-force": "attempts",
     }
+
+
+class Probability:
+    """A classifier that says the same of every flow."""
+
+    def __init__(self, probability: float) -> None:
+        self.probability = probability
+
+    def scores(self, features: Any) -> Any:
+        return np.full(len(features), self.probability)
+
+
+def serve(models: Any, probability: float) -> None:
+    identity = Calibration(np.array([0.0, 1.0]), np.array([0.0, 1.0]))
+    reference = ModelReference("models/m/versions/1", "champion", "")
+    points = OperatingPoints(0.5, None)
+    models.swap(ServingModel(reference, Probability(probability), identity, points, "", 1, 0, 0.0))
+
+
+def test_rows_below_medium_name_what_contributed(engine: Any, models: Any, batch: Any) -> None:
+    serve(models, 0.2)
+    verdicts = engine.analyze(batch([{"src": "10.0.0.1", "dst": "10.0.0.2", "dst_port": 80}]))
+    assert verdicts.threat_level.tolist() == [1]
+    assert {name: rows.tolist() for name, rows in verdicts.contributions().items()} == {"model": [True]}
+
+
+def test_a_model_that_sees_nothing_contributes_nothing(engine: Any, models: Any, batch: Any) -> None:
+    serve(models, 0.001)
+    verdicts = engine.analyze(batch(scans(1)))
+    assert verdicts.contributions() == {}
+
+
+def test_contributions_agree_with_evidence(engine: Any, batch: Any) -> None:
+    verdicts = engine.analyze(batch(scans(120)))
+    contributions = verdicts.contributions()
+    for row in range(len(verdicts)):
+        named = {name for name, rows in contributions.items() if rows[row]}
+        assert named == {piece.detector for piece in verdicts.evidence(row)}
+
+
+def test_bits_of_a_batch_are_the_contributions_of_its_pieces(engine: Any, models: Any, batch: Any) -> None:
+    serve(models, 0.2)
+    flows = batch(scans(60))
+    packer = VerdictPacker(Columns(flows, len(flows) + 1, np.arange(1, len(flows) + 1), []), 0)
+    expected: list[set[str]] = [set()]
+    for start in range(0, len(flows), 50):
+        verdicts = engine.analyze(flows.take(slice(start, start + 50)))
+        packer.add(start, verdicts)
+        found = verdicts.contributions()
+        expected += [{name for name, rows in found.items() if rows[row]} for row in range(len(verdicts))]
+    message = packer.finish()
+    named = [
+        {name for bit, name in enumerate(message.detectors) if number >> bit & 1} for number in message.contributed
+    ]
+    assert named == expected
+    assert {"model"} in named
+    assert any("horizontal-scan" in names for names in named)

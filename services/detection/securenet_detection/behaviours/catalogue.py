@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from securenet_detection.behaviours.brute_force import BruteForce
 from securenet_detection.behaviours.horizontal_scan import HorizontalScan
+from securenet_detection.behaviours.icmp_tunnel import IcmpTunnel
 from securenet_detection.behaviours.interface import Behaviour
+from securenet_detection.behaviours.odd_port import OddPort
 from securenet_detection.behaviours.sequential_scan import SequentialScan
 from securenet_detection.behaviours.vertical_scan import VerticalScan
 from securenet_detection.settings import DetectorSettings
@@ -15,6 +17,8 @@ def behaviours(settings: DetectorSettings) -> tuple[Behaviour, ...]:
     return (
         BruteForce(settings.brute_force, settings.state),
         HorizontalScan(settings.horizontal_scan, settings.state),
+        IcmpTunnel(settings.icmp_tunnel, settings.state),
+        OddPort(settings.odd_port, settings.state),
         SequentialScan(settings.sequential_scan, settings.state),
         VerticalScan(settings.vertical_scan, settings.state),
     )

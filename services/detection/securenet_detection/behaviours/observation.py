@@ -35,6 +35,7 @@ class Observation:
         start_time_ns: int64 (n,).
         src, dst: int64 (n,), keyed hashes of the addresses.
         src_local, dst_local: the sensor says so, else the address is private.
+        dst_group: the destination is a multicast or broadcast address.
         failed: nobody answered: S0, REJ, or OTH or RSTOS0 without a byte from the responder; False where unknown.
             Multicast and broadcast are never answered, so they never fail; midstream flows from a system port to a high
             one are answers seen from the wrong side, and echo is the only ICMP that asks.
@@ -50,6 +51,7 @@ class Observation:
     dst: Int64
     src_local: Bool
     dst_local: Bool
+    dst_group: Bool
     failed: Bool
     dst_port: Int64
     protocol: Int64
@@ -69,7 +71,8 @@ class Observation:
         silent = batch.number("resp_bytes") == 0
         backwards = (state == len(CONN_STATES) - 1) & (src_port < 1024) & (dst_port >= 1024)
         asks = np.where(icmp, (src_port == _ECHO_REQUESTS[0]) | (src_port == _ECHO_REQUESTS[1]), ~backwards)
-        failed = (_FAILED[state] | (_FAILED_IF_SILENT[state] & silent)) & asks & (dst_kind != 2)
+        dst_group = dst_kind == 2
+        failed = (_FAILED[state] | (_FAILED_IF_SILENT[state] & silent)) & asks & ~dst_group
         dst_port[icmp] = 0
         return cls(
             batch=batch,
@@ -78,6 +81,7 @@ class Observation:
             dst=kernels.hash_addresses(dst_addr.view(np.uint64), seed),
             src_local=_local(batch, "local_orig", kernels.address_kinds(src_addr)),
             dst_local=_local(batch, "local_resp", dst_kind),
+            dst_group=dst_group,
             failed=failed,
             dst_port=dst_port,
             protocol=protocol,

@@ -37,7 +37,8 @@ class AnalystVerdict(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One incident. Times are nanoseconds since the epoch, risk is 0–1; `change` orders all changes of the store."""
+    """One incident. Times are nanoseconds since the epoch, risk is 0–1; `change` orders all changes of the store;
+    `state_scope` is empty for what was found in the tenant's own state."""
 
     tenant: str
     id: str
@@ -61,6 +62,7 @@ class Finding:
     revision: int = 1
     suppressions: tuple[str, ...] = ()
     change: int = 0
+    state_scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ def merge(finding: Finding | None, sighting: Sighting, now_ns: int) -> Finding:
             create_ns=now_ns,
             update_ns=now_ns,
             count=sighting.count,
+            state_scope=sighting.state_scope,
         )
     flow_ids = _union(finding.flow_ids, evidence.flow_ids, MAX_FLOW_IDS)
     best = max(finding.evidence, evidence, key=_gravity)

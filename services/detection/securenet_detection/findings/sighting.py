@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from securenet_detection.threats import Evidence, ThreatLevel
+
+
+class Origin(NamedTuple):
+    """Whose flows they are, and in which named state they were seen, where that is not the tenant's own."""
+
+    tenant: str
+    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +31,7 @@ class Sighting:
         sensor_id: sensor of the flow.
         first_seen_ns, last_seen_ns: start times of the episode's first and latest flow.
         count: flows.
+        state_scope: named state that the flows were seen in; empty for the tenant's own.
     """
 
     tenant: str
@@ -37,9 +46,12 @@ class Sighting:
     first_seen_ns: int
     last_seen_ns: int
     count: int
+    state_scope: str = ""
 
 
-def finding_id(tenant: str, detector: str, entity: str, peer_scope: str, port: int | None) -> str:
+def finding_id(origin: Origin, detector: str, entity: str, peer_scope: str, port: int | None) -> str:
     """Identity of a finding, 32 hexadecimal digits: the same incident seen again is the same finding."""
-    parts = (tenant, detector, entity, peer_scope, "" if port is None else str(port))
+    parts = [origin.tenant, detector, entity, peer_scope, "" if port is None else str(port)]
+    if origin.scope:
+        parts.append(origin.scope)
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()

@@ -272,6 +272,7 @@ def _row(finding: Finding) -> FindingRow:
         "flow_ids": finding.flow_ids,
         "sensor_ids": finding.sensor_ids,
         "suppressions": finding.suppressions,
+        "state_scope": finding.state_scope,
     }
     return FindingRow(
         tenant=finding.tenant,
@@ -331,6 +332,8 @@ def _finding(row: FindingRow) -> Finding:
         revision=row.revision,
         suppressions=tuple(body["suppressions"]),
         change=row.change,
+        # Rows of before there were scopes have none.
+        state_scope=body.get("state_scope", ""),
     )
 
 

@@ -5,6 +5,8 @@ A finding needs several suspicious flows, since one flow alone is all that the v
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,9 @@ from securenet_detection.threats import AnalyticType, ThreatLevel
 
 Float = NDArray[np.float64]
 
+#: Name of the detector.
+MODEL: Final = "model"
+
 
 class ModelDetector:
     """Evidence of the serving model, and the flows of its findings."""
@@ -26,7 +31,7 @@ class ModelDetector:
         self._settings = settings
         self._episodes = Episodes(entities=state.entities, members=0, window_ns=int(settings.window_seconds * 1e9))
         self.definition = Definition(
-            name="model",
+            name=MODEL,
             version="1",
             description="Calibrated probability of a trained model that the flow is malicious.",
             analytic_type=AnalyticType.MODEL,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from itertools import islice
+from pathlib import Path
 from typing import Final, Protocol
 
 from securenet_client.analysis.rows import AnalyzedRows, DetectorNames
@@ -18,10 +21,24 @@ from securenet_flows.batch import FlowBatch
 _OTHER_FINDINGS: Final = 10_000
 
 
+def capture_scope(paths: Iterable[str]) -> str:
+    """A name for the state of one capture's flows: the same for the same files, so that their findings are too.
+
+    What is no file, standard input say, and no file at all, is another capture each time.
+    """
+    files = [Path(path) for path in paths]
+    if not files or not all(file.exists() for file in files):
+        return f"capture-{secrets.token_hex(16)}"
+    text = "\0".join(str(file.resolve()) for file in files)
+    return f"capture-{blake2b(text.encode('utf-8', 'surrogateescape'), digest_size=16).hexdigest()}"
+
+
 class DetectionPort(Protocol):
     """What an analysis asks of a detection client."""
 
-    def analyze_batches(self, batches: Iterable[FlowBatch]) -> Iterator[tuple[FlowBatch, Verdicts]]:
+    def analyze_batches(
+        self, batches: Iterable[FlowBatch], *, state_scope: str = ""
+    ) -> Iterator[tuple[FlowBatch, Verdicts]]:
         """Each batch, as it was cut, with its verdicts, in order."""
 
     def list_detectors(self) -> tuple[Detector, ...]:
@@ -56,6 +73,7 @@ class CaptureAnalysis:
     Args:
         client: of the detection service.
         batches: the capture.
+        scope: names the state that its flows build up and are judged by; the tenant's own by default.
         once: the streaming answer; else rows come after the whole capture was read, with what was learned later.
         names: of detectors; several analyses may share them.
     """
@@ -65,6 +83,7 @@ class CaptureAnalysis:
         client: DetectionPort,
         batches: Iterable[FlowBatch],
         *,
+        scope: str = "",
         once: bool = False,
         names: DetectorNames | None = None,
     ) -> None:
@@ -72,12 +91,13 @@ class CaptureAnalysis:
         self.names = names or DetectorNames()
         self._client = client
         self._batches = batches
+        self._scope = scope
         self._once = once
 
     def __iter__(self) -> Iterator[AnalyzedRows]:
         look = SecondLook(self._client.list_detectors())
         with RowSpill() as spill:
-            for batch, verdicts in self._client.analyze_batches(self._batches):
+            for batch, verdicts in self._client.analyze_batches(self._batches, state_scope=self._scope):
                 rows = AnalyzedRows.of(batch, verdicts, self.names)
                 look.observe(rows, verdicts)
                 self.summary.model = verdicts.model or self.summary.model

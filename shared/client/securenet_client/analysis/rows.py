@@ -65,7 +65,7 @@ class AnalyzedRows:
         flow_id, label: text columns.
         level: uint8 (n,), ThreatLevel numbers; 0 where the service could not score the row.
         score: float32 (n,), 0–1.
-        detectors: uint64 (n,), see :class:`DetectorNames`.
+        detectors: uint64 (n,), see :class:`DetectorNames`; those that contributed to the score, whatever the level.
         errors: rows that could not be scored.
     """
 
@@ -86,6 +86,9 @@ class AnalyzedRows:
     def of(cls, batch: FlowBatch, verdicts: Verdicts, names: DetectorNames) -> AnalyzedRows:
         """The rows of a batch with its verdicts."""
         detectors = np.zeros(len(batch), dtype=np.uint64)
+        for position, name in enumerate(verdicts.detectors[:MOST_DETECTORS]):
+            contributed = (verdicts.contributed >> np.uint64(position)) & np.uint64(1)
+            detectors |= contributed * np.uint64(names.bit(name))
         for row, _, detector in verdicts.evidence():
             detectors[row] |= np.uint64(names.bit(detector))
         return cls(

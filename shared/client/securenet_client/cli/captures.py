@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from securenet_client.analysis.capture import CaptureAnalysis
+from securenet_client.analysis.capture import CaptureAnalysis, capture_scope
 from securenet_client.analysis.rows import DetectorNames
 from securenet_client.cli.invocation import CommandError, Invocation
 from securenet_client.connection import ConnectionSettings
@@ -92,16 +92,14 @@ class Reading:
 
 
 class Analyst:
-    """Analyses captures one after another. Where services are embedded, behaviours of one never mix with another's.
-
-    Against a running service all captures belong to the caller's tenant, and flows of the same addresses at the same
-    times would add up; that is said.
+    """Analyses captures one after another, each in a state of its own, so that behaviours of one never colour another.
 
     Args:
         run: the command.
         captures: in their order.
         model: to serve, where services are embedded.
         once: the streaming answer.
+        fresh: findings of earlier runs over the same files stay out as well; else they are the same findings again.
         batches_of: reads a capture.
     """
 
@@ -112,12 +110,14 @@ class Analyst:
         *,
         model: str = "",
         once: bool = False,
+        fresh: bool = False,
         batches_of: Callable[[Capture], Iterable[FlowBatch]] = iter,
     ) -> None:
         self._run = run
         self._captures = captures
         self._model = model
         self._once = once
+        self._fresh = fresh
         self._batches_of = batches_of
         self.names = DetectorNames()
 
@@ -125,25 +125,18 @@ class Analyst:
         """Each capture with its analysis, whose rows the caller takes before asking for the next."""
         if not self._captures:
             return
-        with ExitStack() as stack:
-            settings = self._connections(stack)
-            for number, capture in enumerate(self._captures):
-                with DetectionClient(settings=settings[min(number, len(settings) - 1)]) as client:
-                    yield capture, CaptureAnalysis(client, self._batches_of(capture), once=self._once, names=self.names)
-
-    def _connections(self, stack: ExitStack) -> list[ConnectionSettings]:
-        run = self._run
-        if self._model and not run.embedded:
-            raise CommandError("--model: a running service has its own model; it goes with --embedded")
-        if not run.embedded:
-            if len(self._captures) > 1:
-                run.out.say(
-                    f"{len(self._captures)} captures go to one running service, where their behaviours add up if "
-                    "addresses and times are the same; --embedded keeps them apart"
+        with ExitStack() as stack, DetectionClient(settings=self._connection(stack)) as client:
+            for capture in self._captures:
+                scope = capture_scope(() if self._fresh else capture.paths)
+                yield (
+                    capture,
+                    CaptureAnalysis(client, self._batches_of(capture), scope=scope, once=self._once, names=self.names),
                 )
-            return [run.connection("detection")]
-        suite = self._start(stack)
-        return [suite.connection(tenant) for tenant in suite.tenants]
+
+    def _connection(self, stack: ExitStack) -> ConnectionSettings:
+        if self._model and not self._run.embedded:
+            raise CommandError("--model: a running service has its own model; it goes with --embedded")
+        return self._start(stack).connection() if self._run.embedded else self._run.connection("detection")
 
     def _start(self, stack: ExitStack) -> EmbeddedSuite:
         """Detection with a folder of its own, so that earlier runs do not mix in; the registry where it has a model."""
@@ -151,9 +144,7 @@ class Analyst:
         services = ("registry", "detection") if has_models(self._run.data_dir) else ("detection",)
         if self._model and "registry" not in services:
             raise CommandError(f"--model {self._model}: {self._run.data_dir} holds no models; train one first")
-        return stack.enter_context(
-            self._run.suite(*services, detection_data_dir=scratch, tenants=len(self._captures), model=self._model)
-        )
+        return stack.enter_context(self._run.suite(*services, detection_data_dir=scratch, model=self._model))
 
 
 def has_models(data_dir: Path) -> bool:

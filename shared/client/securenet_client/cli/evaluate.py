@@ -79,7 +79,8 @@ def evaluate(
                 counter.add(batch)
                 yield batch
 
-        for capture, analysis in Analyst(run, reading.find(paths), model=model, once=once, batches_of=counted):
+        captures_found = reading.find(paths)
+        for capture, analysis in Analyst(run, captures_found, model=model, once=once, fresh=True, batches_of=counted):
             task = progress.add_task(capture.name, total=None, detail="")
             try:
                 rows = _Gathered.of(analysis)

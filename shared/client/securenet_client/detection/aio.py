@@ -39,10 +39,18 @@ class AsyncDetectionClient(AsyncClient):
         return read(Verdict, (await self._call.unary(self._stub.Analyze, request, timeout)).verdict)
 
     async def analyze_batch(
-        self, batch: FlowBatch, *, dry_run: bool = False, detail_level: ThreatLevel = ThreatLevel.MEDIUM
+        self,
+        batch: FlowBatch,
+        *,
+        dry_run: bool = False,
+        detail_level: ThreatLevel = ThreatLevel.MEDIUM,
+        state_scope: str = "",
     ) -> Verdicts:
-        """The verdicts of 1 to 65,536 flows; rows at or above `detail_level` with their evidence."""
-        options = batch_options(dry_run=dry_run, detail_level=detail_level)
+        """The verdicts of 1 to 65,536 flows; rows at or above `detail_level` with their evidence.
+
+        `state_scope` names the state that they build up and are judged by; the tenant's own by default.
+        """
+        options = batch_options(dry_run=dry_run, detail_level=detail_level, state_scope=state_scope)
         request = pb.AnalyzeBatchRequest(batch=pack_batch(batch), options=options)
         return unpack_verdicts((await self._call.unary(self._stub.AnalyzeBatch, request)).verdicts)
 
@@ -54,9 +62,14 @@ class AsyncDetectionClient(AsyncClient):
         detail_level: ThreatLevel = ThreatLevel.MEDIUM,
         rows: int = ROWS,
         in_flight: int = IN_FLIGHT,
+        state_scope: str = "",
     ) -> AsyncIterator[tuple[FlowBatch, Verdicts]]:
-        """Streams batches of any length; gives them back cut to `rows` rows, each with its verdicts, in order."""
-        options = batch_options(dry_run=dry_run, detail_level=detail_level)
+        """Streams batches of any length; gives them back cut to `rows` rows, each with its verdicts, in order.
+
+        `state_scope` names the state that the flows build up and are judged by, which ends with the stream; the
+        tenant's own, which does not, by default.
+        """
+        options = batch_options(dry_run=dry_run, detail_level=detail_level, state_scope=state_scope)
         sender = AsyncBatchSender(batches, options, rows, in_flight)
         async for pair in sender.pair(self._call.stream(self._stub.AnalyzeStream, sender.requests())):
             yield pair

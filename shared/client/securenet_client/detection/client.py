@@ -9,7 +9,7 @@ from pathlib import Path
 
 from securenet.detection.v1 import detection_pb2 as pb
 from securenet.detection.v1 import detection_pb2_grpc
-from securenet_client.analysis.capture import CaptureAnalysis
+from securenet_client.analysis.capture import CaptureAnalysis, capture_scope
 from securenet_client.analysis.rows import AnalyzedFlow
 from securenet_client.connection import Client, ConnectionSettings
 from securenet_client.detection import requests
@@ -49,10 +49,18 @@ class DetectionClient(Client):
         return read(Verdict, self._call.unary(self._stub.Analyze, request, timeout).verdict)
 
     def analyze_batch(
-        self, batch: FlowBatch, *, dry_run: bool = False, detail_level: ThreatLevel = ThreatLevel.MEDIUM
+        self,
+        batch: FlowBatch,
+        *,
+        dry_run: bool = False,
+        detail_level: ThreatLevel = ThreatLevel.MEDIUM,
+        state_scope: str = "",
     ) -> Verdicts:
-        """The verdicts of 1 to 65,536 flows; rows at or above `detail_level` with their evidence."""
-        options = batch_options(dry_run=dry_run, detail_level=detail_level)
+        """The verdicts of 1 to 65,536 flows; rows at or above `detail_level` with their evidence.
+
+        `state_scope` names the state that they build up and are judged by; the tenant's own by default.
+        """
+        options = batch_options(dry_run=dry_run, detail_level=detail_level, state_scope=state_scope)
         request = pb.AnalyzeBatchRequest(batch=pack_batch(batch), options=options)
         return unpack_verdicts(self._call.unary(self._stub.AnalyzeBatch, request).verdicts)
 
@@ -64,6 +72,7 @@ class DetectionClient(Client):
         detail_level: ThreatLevel = ThreatLevel.MEDIUM,
         rows: int = ROWS,
         in_flight: int = IN_FLIGHT,
+        state_scope: str = "",
     ) -> Iterator[tuple[FlowBatch, Verdicts]]:
         """Streams batches of any length; gives them back cut to `rows` rows, each with its verdicts, in order.
 
@@ -73,14 +82,18 @@ class DetectionClient(Client):
             detail_level: rows at or above it come with their evidence.
             rows: of one message.
             in_flight: messages that may wait for their answer.
+            state_scope: names the state that the flows build up and are judged by, which ends with the stream; the
+                tenant's own, which does not, by default.
         """
-        options = batch_options(dry_run=dry_run, detail_level=detail_level)
+        options = batch_options(dry_run=dry_run, detail_level=detail_level, state_scope=state_scope)
         sender = BatchSender(batches, options, rows, in_flight)
         with closing(sender.pair(self._call.stream(self._stub.AnalyzeStream, sender.requests()))) as pairs:
             yield from pairs
 
     def analyze_file(self, path: str | Path, *, once: bool = False) -> Iterator[AnalyzedFlow]:
         """Every flow of a file or directory with its verdict, in the order of the input.
+
+        The file's behaviours are its own: they neither add to what else is known of its addresses nor take from it.
 
         Args:
             path: Zeek, Suricata, NetFlow, Argus or CSV flow logs, pcap, known by their content; `-` is standard input.
@@ -92,7 +105,7 @@ class DetectionClient(Client):
         """
         from securenet_flows import read_flows  # noqa: PLC0415 - loads Arrow, which who sends single flows does not need
 
-        analysis = CaptureAnalysis(self, read_flows(path), once=once)
+        analysis = CaptureAnalysis(self, read_flows(path), scope=capture_scope([str(path)]), once=once)
         for rows in analysis:
             yield from rows.flows(analysis.names)
 

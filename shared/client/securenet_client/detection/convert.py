@@ -148,6 +148,8 @@ class Verdicts:
         errors: rows that could not be scored, and why.
         model: what scored; None if nothing did.
         skipped: detectors that judged no row of the batch.
+        detectors: those that contributed to the score of some row.
+        contributed: uint64 (n,), whatever the row's level: bit i where detectors[i] contributed to its score.
     """
 
     threat_level: NDArray[np.uint8]
@@ -155,6 +157,8 @@ class Verdicts:
     errors: tuple[RowError, ...]
     model: ModelRef | None
     skipped: tuple[SkippedDetector, ...]
+    detectors: tuple[str, ...]
+    contributed: NDArray[np.uint64]
     _message: verdict_pb2.VerdictBatch = field(repr=False)
 
     def __len__(self) -> int:
@@ -175,19 +179,27 @@ class Verdicts:
 
 def unpack_verdicts(message: verdict_pb2.VerdictBatch) -> Verdicts:
     """The verdicts that a message holds."""
+    contributed = np.array(message.contributed, dtype=np.uint64)
+    if len(contributed) != len(message.threat_level):
+        # No detector did, or the service is of before it said so.
+        contributed = np.zeros(len(message.threat_level), dtype=np.uint64)
     return Verdicts(
         threat_level=np.array(message.threat_level, dtype=np.uint8),
         score=np.array(message.score, dtype=np.float32),
         errors=tuple(read(RowError, error) for error in message.errors),
         model=read(ModelRef, message.model) if message.HasField("model") else None,
         skipped=tuple(read(SkippedDetector, skipped) for skipped in message.skipped),
+        detectors=tuple(message.detectors),
+        contributed=contributed,
         _message=message,
     )
 
 
-def batch_options(*, dry_run: bool, detail_level: int) -> verdict_pb2.BatchOptions:
+def batch_options(*, dry_run: bool, detail_level: int, state_scope: str = "") -> verdict_pb2.BatchOptions:
     """The message of how to treat a batch."""
-    return verdict_pb2.BatchOptions(dry_run=dry_run, detail_level=detail_level)  # type: ignore[arg-type]  # an enum's number
+    options = verdict_pb2.BatchOptions(dry_run=dry_run, state_scope=state_scope)
+    options.detail_level = detail_level  # type: ignore[assignment]  # an enum's number
+    return options
 
 
 def stream_request(sequence: int, batch: FlowBatch, options: Any) -> detection_pb2.AnalyzeStreamRequest:

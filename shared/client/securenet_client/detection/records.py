@@ -169,6 +169,7 @@ class Finding:
     revision: int
     suppressions: tuple[str, ...]
     sensor_ids: tuple[str, ...]
+    state_scope: str = ""
 
     @property
     def id(self) -> str:

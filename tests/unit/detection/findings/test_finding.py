@@ -15,7 +15,7 @@ from securenet_detection.findings.finding import (
     merge,
     network_range,
 )
-from securenet_detection.findings.sighting import Sighting, finding_id
+from securenet_detection.findings.sighting import Origin, Sighting, finding_id
 from securenet_detection.threats import AnalyticType, Evidence, ThreatLevel
 
 pytestmark = pytest.mark.unit
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.unit
 
 def sighting(**changes: Any) -> Sighting:
     evidence = Evidence(
-        id=finding_id("t", "horizontal-scan", "10.0.0.5", "remote", 445),
+        id=finding_id(Origin("t"), "horizontal-scan", "10.0.0.5", "remote", 445),
         detector="horizontal-scan",
         detector_version="1",
         analytic_type=AnalyticType.BEHAVIORAL,
@@ -109,10 +109,14 @@ def test_a_person_s_suppression_is_not_lifted_by_the_absence_of_rules() -> None:
 
 
 def test_identity_tells_tenants_detectors_entities_scopes_and_ports_apart() -> None:
-    base = ("t", "d", "10.0.0.1", "remote", 80)
-    others = [("u", *base[1:]), ("t", "e", *base[2:]), ("t", "d", "10.0.0.2", "remote", 80),
-              ("t", "d", "10.0.0.1", "local", 80), ("t", "d", "10.0.0.1", "remote", None)]  # fmt: skip
-    assert len({finding_id(*key) for key in [base, *others]}) == 6
+    mine = Origin("t")
+    base = (mine, "d", "10.0.0.1", "remote", 80)
+    others: list[tuple[Origin, str, str, str, int | None]] = [
+        (Origin("u"), *base[1:]), (Origin("t", "capture"), *base[1:]), (mine, "e", *base[2:]),
+        (mine, "d", "10.0.0.2", "remote", 80), (mine, "d", "10.0.0.1", "local", 80),
+        (mine, "d", "10.0.0.1", "remote", None),
+    ]  # fmt: skip
+    assert len({finding_id(*key) for key in [base, *others]}) == 7
 
 
 def test_address_keys_sort_and_ranges_cover() -> None:

@@ -20,7 +20,7 @@ from securenet_core.sqlalchemy_database import Database, sqlite_url
 from securenet_detection.findings.finding import AnalystVerdict, FindingStatus, Suppression
 from securenet_detection.findings.interface import FindingFilter
 from securenet_detection.findings.ledger import FindingEdit, Ledger
-from securenet_detection.findings.sighting import Sighting, finding_id
+from securenet_detection.findings.sighting import Origin, Sighting, finding_id
 from securenet_detection.findings.sqlalchemy_finding_store import MIGRATIONS, Base, SqlalchemyFindingStore
 from securenet_detection.threats import AnalyticType, Evidence, Technique, ThreatLevel
 
@@ -38,8 +38,9 @@ def sighting(
     port: int = 445,
 ) -> Sighting:
     evidence = Evidence(
-        finding_id(tenant, detector, entity, "remote", port), detector, "1", AnalyticType.BEHAVIORAL, ThreatLevel.HIGH,
-        0.9, "many hosts", 25.0, 25.0, (Technique("T1046", "Network Service Discovery", "Discovery"),), ("a",),
+        finding_id(Origin(tenant), detector, entity, "remote", port), detector, "1", AnalyticType.BEHAVIORAL,
+        ThreatLevel.HIGH, 0.9, "many hosts", 25.0, 25.0,
+        (Technique("T1046", "Network Service Discovery", "Discovery"),), ("a",),
     )  # fmt: skip
     level = ThreatLevel.HIGH if risk >= 0.7 else ThreatLevel.MEDIUM
     return Sighting(tenant, evidence, entity, "remote", port, level, risk, ("192.0.2.1",), "s1", 100, 200, 25)
