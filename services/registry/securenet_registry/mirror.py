@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from securenet_core.exceptions import SecurenetError
 from securenet_core.health import Readiness
 from securenet_core.logs import get_logger
 from securenet_registry.artifacts.manifest import Manifest
@@ -78,12 +79,17 @@ class Mirror:
     async def _reconcile(self) -> None:
         # One that cannot be mirrored must not keep the others from it.
         failures: list[Exception] = []
-        for version in await self._ledger.unmirrored():
+        versions, models = await self._ledger.unmirrored(), await self._ledger.mirrored_models()
+        if self._tracking.remote:
+            # A server that is away is told of also while there is nothing to bring to it, and is not asked for each.
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._tracking.ping)
+        for version in versions:
             try:
                 await self._mirror_version(version)
             except Exception as error:  # noqa: BLE001 - of whatever kind the tool has; raised below
                 failures.append(error)
-        for model in await self._ledger.mirrored_models():
+        # One that came in just now is looked at as well.
+        for model in await self._ledger.mirrored_models() if versions else models:
             try:
                 await self._mirror_aliases(model)
             except Exception as error:  # noqa: BLE001 - likewise
@@ -139,6 +145,7 @@ class Mirror:
                     await self.reconcile()
                     self._state = Readiness(ready=True, detail="in step")
                 except Exception as error:  # noqa: BLE001 - whatever is wrong with MLflow, serving goes on; we try again
-                    self._state = Readiness(ready=False, detail=f"{type(error).__name__}: {error}"[:500])
-                    _log.warning("mirror is behind", error=f"{type(error).__name__}: {error}"[:500])
+                    said = error.message if isinstance(error, SecurenetError) else f"{type(error).__name__}: {error}"
+                    self._state = Readiness(ready=False, detail=said[:500])
+                    _log.warning("mirror is behind", error=said[:500])
                 await woken(changed, self._seconds)

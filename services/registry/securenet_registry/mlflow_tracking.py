@@ -6,10 +6,12 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from securenet_core.exceptions import SecurenetError, UnavailableError
 from securenet_registry.artifacts.manifest import Manifest
 from securenet_registry.model import ArtifactFormat, ModelVersion
 from securenet_registry.tracking import Mirrored
@@ -41,10 +43,51 @@ class MlflowTracking:
         self._experiment = experiment
         self._lock = threading.Lock()
         self._connected: Any = None
+        self.remote = uri.startswith(("http://", "https://"))
 
     def log_version(self, version: ModelVersion, manifest: Manifest, files: Mapping[str, Path]) -> Mirrored:
         """See the port."""
-        client = self._client()
+        with self._reaching():
+            return self._log_version(self._client(), version, manifest, files)
+
+    def aliases(self, tenant: str, model: str) -> Mapping[str, int]:
+        """See the port."""
+        with self._reaching():
+            found = self._client().get_registered_model(_name(tenant, model))
+        return {str(alias): int(number) for alias, number in found.aliases.items()}
+
+    def set_alias(self, tenant: str, model: str, alias: str, version: int) -> None:
+        """See the port."""
+        with self._reaching():
+            self._client().set_registered_model_alias(_name(tenant, model), alias, str(version))
+
+    def delete_alias(self, tenant: str, model: str, alias: str) -> None:
+        """See the port."""
+        with self._reaching():
+            self._client().delete_registered_model_alias(_name(tenant, model), alias)
+
+    def ping(self) -> str:
+        """See the port."""
+        with self._reaching():
+            self._client().search_experiments(max_results=1)
+        return self._uri.partition("://")[0]
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
+        except SecurenetError:
+            raise
+        except Exception as error:  # the tool raises whatever its transport or its database does
+            who = self._uri.partition("://")[2].partition("/")[0].rpartition("@")[0]
+            said = f"{type(error).__name__}: {error}".replace(who or self._uri, "***" if who else self._uri)[:300]
+            raise UnavailableError(
+                f"MLFLOW_TRACKING_URI {_shown(self._uri)}: {said}", reason="MLFLOW_UNAVAILABLE", retry_after=15.0
+            ) from error
+
+    def _log_version(
+        self, client: Any, version: ModelVersion, manifest: Manifest, files: Mapping[str, Path]
+    ) -> Mirrored:
         name = _name(version.tenant, version.model)
         known = self._registered(client, name, version)
         if known is not None:
@@ -75,24 +118,6 @@ class MlflowTracking:
         )
         return Mirrored(run_id, int(registered.version))
 
-    def aliases(self, tenant: str, model: str) -> Mapping[str, int]:
-        """See the port."""
-        found = self._client().get_registered_model(_name(tenant, model))
-        return {str(alias): int(number) for alias, number in found.aliases.items()}
-
-    def set_alias(self, tenant: str, model: str, alias: str, version: int) -> None:
-        """See the port."""
-        self._client().set_registered_model_alias(_name(tenant, model), alias, str(version))
-
-    def delete_alias(self, tenant: str, model: str, alias: str) -> None:
-        """See the port."""
-        self._client().delete_registered_model_alias(_name(tenant, model), alias)
-
-    def ping(self) -> str:
-        """See the port."""
-        self._client().search_experiments(max_results=1)
-        return self._uri.partition("://")[0]
-
     def _client(self) -> Any:
         with self._lock:
             if self._connected is None:
@@ -100,6 +125,10 @@ class MlflowTracking:
                 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
                 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
                 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+                # Its defaults try for minutes before they say that nobody is there; we look again by ourselves, and an
+                # end of the process waits for what runs.
+                os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+                os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
                 from mlflow import MlflowClient  # noqa: PLC0415 - see above
 
                 self._connected = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
@@ -110,8 +139,7 @@ class MlflowTracking:
         found = client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        served = self._uri.startswith(("http://", "https://"))
-        place = None if served else (self._artifacts / tenant).absolute().as_uri()
+        place = None if self.remote else (self._artifacts / tenant).absolute().as_uri()
         return str(client.create_experiment(name, artifact_location=place))
 
     def _registered(self, client: Any, name: str, version: ModelVersion) -> Mirrored | None:
@@ -148,6 +176,14 @@ class MlflowTracking:
             client.set_tag(run_id, f"securenet.data.{index}", f"{capture['name']} sha256:{capture['sha256']}"[:5000])
         for name, number in manifest.runtime.items():
             client.set_tag(run_id, f"securenet.runtime.{name}", number)
+
+
+def _shown(uri: str) -> str:
+    """A URI without what is secret in it."""
+    scheme, between, rest = uri.partition("://")
+    authority, slash, path = rest.partition("/")
+    who, at, where = authority.rpartition("@")
+    return f"{scheme}{between}{'***' if who else ''}{at}{where}{slash}{path.partition('?')[0]}"
 
 
 def _name(tenant: str, model: str) -> str:

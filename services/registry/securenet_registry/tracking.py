@@ -20,8 +20,15 @@ class Mirrored:
 
 
 class ModelTracking(Protocol):
-    """Blocking calls; whoever calls them does so in a thread. Every method may raise OSError or another error of the
-    tool where it cannot be reached."""
+    """Blocking calls; whoever calls them does so in a thread.
+
+    Every method may raise UnavailableError, which names the tracking URI, where the tool cannot be reached or fails.
+
+    Attributes:
+        remote: it is a server, which can be away.
+    """
+
+    remote: bool
 
     def log_version(self, version: ModelVersion, manifest: Manifest, files: Mapping[str, Path]) -> Mirrored:
         """Logs a version as a run with parameters, metrics and files, and registers it. A version that is there

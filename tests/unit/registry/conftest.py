@@ -27,6 +27,7 @@ class FakeTracking:
         self.versions: dict[str, list[str]] = {}
         self.pointed: dict[str, dict[str, int]] = {}
         self.away = False
+        self.remote = False
 
     def log_version(self, version: ModelVersion, manifest: Manifest, files: Mapping[str, Path]) -> Mirrored:
         self.ping()
