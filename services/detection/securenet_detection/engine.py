@@ -168,17 +168,19 @@ def _skipped(
     everywhere: list[Skipped] = []
     somewhere: dict[str, tuple[str, NDArray[np.bool_]]] = {}
     for behaviour in state.behaviours:
-        name = behaviour.definition.name
-        for field in behaviour.definition.required_fields:
-            if field not in seen.batch.numeric:
-                everywhere.append(Skipped(name, f"{field} is absent"))
-                somewhere.pop(name, None)
+        definition = behaviour.definition
+        for field in definition.required_fields:
+            if field in seen.batch.numeric and field not in seen.batch.present:
+                continue
+            absent = ~seen.batch.has(field)
+            if definition.protocols:
+                absent &= np.isin(seen.protocol, definition.protocols)
+            if definition.ports:
+                absent &= np.isin(seen.dst_port, definition.ports)
+            if len(absent) and absent.all():
+                everywhere.append(Skipped(definition.name, f"{field} is absent"))
+                somewhere.pop(definition.name, None)
                 break
-            if field in seen.batch.present and name not in somewhere:
-                absent = ~seen.batch.present[field]
-                if absent.all():
-                    everywhere.append(Skipped(name, f"{field} is absent"))
-                    break
-                if absent.any():
-                    somewhere[name] = (f"{field} is absent", absent)
+            if absent.any():
+                somewhere.setdefault(definition.name, (f"{field} is absent", absent))
     return tuple(everywhere), somewhere

@@ -47,9 +47,11 @@ class Attack(Enum):
     WINDOWS_REMOTE_MANAGEMENT = Technique("T1021.006", "Remote Services: Windows Remote Management", "Lateral Movement")
     DNS = Technique("T1071.004", "Application Layer Protocol: DNS", "Command and Control")
     EXFILTRATION_OVER_DNS = Technique(
-        "T1048.003", "Exfiltration Over Unencrypted Non-C2 Protocol", "Exfiltration"
+        "T1048.003", "Exfiltration Over Alternative Protocol: Unencrypted Non-C2 Protocol", "Exfiltration"
     )
-    GENERATED_DOMAINS = Technique("T1568.002", "Dynamic Resolution: Domain Generation Algorithms", "Command and Control")
+    GENERATED_DOMAINS = Technique(
+        "T1568.002", "Dynamic Resolution: Domain Generation Algorithms", "Command and Control"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ class IcmpTunnel:
             required_fields=("orig_bytes", "orig_pkts"),
             techniques=(Attack.NON_APPLICATION_LAYER_PROTOCOL.value,),
             measure="bytes",
+            protocols=(1, 58),
         )
 
     def observe(self, seen: Observation) -> Observed | None:
@@ -119,5 +120,4 @@ def _shapes(seen: Observation, icmp: NDArray[np.bool_]) -> tuple[Int64, Int64, N
     beyond = np.maximum(sent - usual * packets, 0) + np.maximum(received - usual * answers, 0)
     weights = np.where(known, np.where(irregular, beyond, sent + received), 0)
     kind = np.where(known, np.where(irregular, _OUT_OF_SHAPE, _IN_SHAPE), _ELSE)
-    # A ping with an option or two sizes of it may look irregular; what counts is what it carries beyond a ping.
     return kind, np.minimum(weights, _MOST), unequal

@@ -38,6 +38,7 @@ class Definition:
         measure: name of what evidence measures.
         required_fields: columns without which a row cannot be judged.
         techniques: those that its evidence may show.
+        protocols, ports: of the flows that it judges (the port is the responder's); empty where any may be.
     """
 
     name: str
@@ -48,6 +49,8 @@ class Definition:
     required_fields: tuple[str, ...]
     techniques: tuple[Technique, ...]
     measure: str
+    protocols: tuple[int, ...] = ()
+    ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from securenet_detection.behaviours import kernels
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
-from securenet_detection.behaviours.observation import Observation
+from securenet_detection.behaviours.observation import TCP, UDP, Observation
 from securenet_detection.settings import OddPortSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
 
@@ -46,10 +46,11 @@ STRICT: Final[Mapping[str, Sequence[int]]] = {
 
 #: Ports on which HTTP and TLS belong although other services are registered there, or none is.
 LENIENT: Final[Mapping[str, Sequence[int]]] = {
-    "http": (80, 81, 82, 83, 84, 85, 88, 280, 443, 591, 593, 631, 777, 901, 981, 10, 832, 873),
+    "http": (80, 81, 82, 83, 84, 85, 280, 591, 593, 631, 777, 832, 901),
+    # RFC 7605 and IANA's names with -ssl and -tls; the others begin in clear and change to TLS (STARTTLS).
     "ssl": (
-        443, 25, 21, 110, 143, 261, 271, 322, 324, 389, 448, 465, 563, 585, 587, 614, 636, 684, 695, 832, 853, 898, 981,
-        989, 990, 992, 993, 994, 995, 1433, 3306, 3389, 3390, 5222, 5223, 5269, 5432, 5900, 6379, 6697, 5061, 111, 636,
+        443, 261, 271, 322, 324, 448, 465, 563, 614, 636, 684, 695, 832, 853, 989, 990, 992, 993, 994, 995,
+        21, 25, 110, 143, 389, 587, 1433, 3306, 3389, 5432, 5900, 6379,
     ),
 }  # fmt: skip
 
@@ -66,6 +67,9 @@ _ALIASES: Final = {
 #: Longest name and most names of a `service` that are looked at: Zeek joins those that it recognised with commas.
 _LONGEST: Final = 256
 _NAMES: Final = 8
+
+#: Dictionaries up to this length are read whole.
+_FEW: Final = 256
 
 
 class OddPort:
@@ -92,6 +96,7 @@ class OddPort:
             required_fields=("service", "dst_port"),
             techniques=(Attack.NON_STANDARD_PORT.value,),
             measure="flows",
+            protocols=(TCP, UDP),
         )
 
     def observe(self, seen: Observation) -> Observed | None:
@@ -109,7 +114,7 @@ class OddPort:
         if out is None:
             return None
         # One's own programs are found on all kinds of ports; what leaves the network on one has a reason to.
-        leaving = seen.src_local & ~seen.dst_local & (known <= len(STRICT))
+        leaving = seen.src_local & ~seen.dst_local & (known > 0) & (known <= len(STRICT))
         return evidence(
             out,
             measured=out[:, 0].astype(np.float64),
@@ -121,9 +126,15 @@ class OddPort:
     def _known(self, seen: Observation) -> NDArray[np.int64]:
         """int64 (n,): position of each row's service in the table; 0 where it has none that is judged."""
         column = seen.batch.texts("service")
-        codes, inverse = np.unique(column.codes, return_inverse=True)
-        positions = [0 if code < 0 else self._read(column.values[code]) for code in codes.tolist()]
-        return np.array(positions, np.int64)[inverse.reshape(-1)]
+        codes, values = column.codes, column.values
+        if len(values) > _FEW:
+            # A piece of a batch carries the whole batch's dictionary; only what its own rows use is worth reading.
+            used, again = np.unique(codes, return_inverse=True)
+            absent = int(len(used) > 0 and used[0] < 0)
+            values = tuple(values[code] for code in used[absent:].tolist())
+            codes = (again.reshape(-1) - absent).astype(np.int32)
+        positions = np.array([*(self._read(value) for value in values), 0], np.int64)
+        return positions[codes]
 
     def _read(self, service: str) -> int:
         # A connection in which several were recognised is judged by the last, which the others carry: "ssl,smtp".
@@ -136,7 +147,7 @@ class OddPort:
         return Scope(seen.source(row), seen.destination(row), int(seen.dst_port[row]))
 
     def summary(self, seen: Observation, row: int, observed: Observed) -> str:
-        service = (seen.batch.texts("service")[row] or "a service")[:_NAMES * 8]
+        service = (seen.batch.texts("service")[row] or "a service")[: _NAMES * 8]
         return (
             f"{seen.source(row)} speaks {service} with {seen.destination(row)} on {seen.service(row)}, where it does "
             f"not belong ({observed.measured[row]:.0f} connections)"

@@ -49,7 +49,7 @@ def test_the_victim_is_the_peer(engine: Any, batch: Any) -> None:
 def test_rows_without_a_state_are_said_to_be_skipped(engine: Any, batch: Any) -> None:
     flows = probe(20)
     verdicts = engine.analyze(batch(flows))
-    assert {skipped.detector for skipped in verdicts.skipped_at(0)} == {"model", "brute-force"}
+    assert {skipped.detector for skipped in verdicts.skipped_at(0)} >= {"model", "brute-force"}
     for flow in flows:
         flow["conn_state"] = 0
     bare = batch(flows)

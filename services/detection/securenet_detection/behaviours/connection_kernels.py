@@ -1,0 +1,966 @@
+"""Compiled loops of the detectors that follow who is connected with whom: for how long, how often, with how much.
+
+Tables are those of :mod:`.kernels`: set-associative, bounded, the slot used longest ago gives way. The loops stand in a
+module of their own, with the few lines that they need of a table, because numba's disk cache looks at the age of a
+function's own file alone; :func:`securenet_detection.engine.Engine.warm_up` runs every one of them once.
+
+Times are milliseconds inside, so that no difference of two of them overflows; sums of bytes and packets are of values
+bounded by :data:`MOST`, and stop there themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+import numba
+import numpy as np
+
+WAYS: Final = 8
+SAMPLES: Final = 10
+LATE_ROWS: Final = 16
+#: Slots of time in which a window is counted.
+SLOTS: Final = 8
+
+ENTRIES, EVICTIONS, POSITIONS = range(3)
+NOTHING, FIRST_SEEN, CHANGED = range(3)
+
+#: Columns that every entity's row begins with; what follows is the detector's own. FIRST is in nanoseconds.
+(
+    NEWEST, LATE, ACTIVE, SINCE, UNTIL, NEXT, REPORTED, LEVEL, MEASURED, THRESHOLD, FLOWS, SAMPLED, HEAD, FIRST, OWN,
+) = range(15)  # fmt: skip
+
+#: Columns of what a loop says of a row: measured (0 without evidence), event, latest sample, flows of the episode,
+#: first seen (ns), threshold, level, and what the detector counted beside.
+OUT: Final = 8
+
+#: A sum of bytes or packets stops here.
+MOST: Final = 1 << 60
+
+#: How usual a destination is: nothing is known, few of the network's hosts use it, many do.
+UNKNOWN, RARE, POPULAR = range(3)
+
+#: Hours of the day that beacon looks back on.
+HOURS: Final = 24
+
+_LOW, _MEDIUM, _HIGH = 1, 2, 3
+_MS: Final = 1_000_000
+_HOUR: Final = 3_600_000
+
+_Array = Any
+
+
+def _jit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    def decorate(function: Callable[..., Any]) -> Any:
+        try:
+            return numba.njit(cache=True, nogil=True, **options)(function)
+        except RuntimeError:
+            # Neither the source's folder nor the user's cache folder can be written: compiled at each start instead.
+            return numba.njit(nogil=True, **options)(function)
+
+    return decorate
+
+
+# ---- tables -----------------------------------------------------------------------------------------------------
+
+
+@numba.njit(inline="always")
+def _find(index: _Array, key: int) -> int:
+    first = ((key >> 17) & (len(index) // WAYS - 1)) * WAYS
+    for slot in range(first, first + WAYS):
+        if index[slot, 0] == key and index[slot, 1] > 0:
+            return slot
+    return -1
+
+
+@numba.njit(inline="always")
+def _oldest(index: _Array, key: int) -> int:
+    first = ((key >> 17) & (len(index) // WAYS - 1)) * WAYS
+    oldest = first
+    for slot in range(first, first + WAYS):
+        if index[slot, 1] < index[oldest, 1]:
+            oldest = slot
+    return oldest
+
+
+@numba.njit(inline="always")
+def _claim(  # noqa: PLR0917 - numba takes arguments by position
+    index: _Array, rows: _Array, counters: _Array, key: int, ordinal: int, alive_since: int
+) -> int:
+    """The slot of a key, given to it if it had none; `alive_since` says who was still counted in its window."""
+    slot = _find(index, key)
+    if slot < 0:
+        slot = _oldest(index, key)
+        if index[slot, 1] == 0:
+            counters[ENTRIES] += 1
+        elif rows[slot, NEWEST] > alive_since:
+            counters[EVICTIONS] += 1
+        index[slot, 0] = key
+        rows[slot, :] = 0
+        rows[slot, NEWEST] = alive_since
+    index[slot, 1] = ordinal
+    return slot
+
+
+@numba.njit(inline="always")
+def _moved(row: _Array, at: int, window: int) -> bool:
+    """Moves an entity's newest time; False where the row came too late to count."""
+    if at > row[NEWEST]:
+        row[NEWEST] = at
+        row[LATE] = 0
+    elif at <= row[NEWEST] - window:
+        row[LATE] += 1
+        if row[LATE] < LATE_ROWS:
+            return False
+        row[:] = 0
+        row[NEWEST] = at
+    else:
+        row[LATE] = 0
+    return True
+
+
+@numba.njit(inline="always")
+def _roll(row: _Array, first: int, slots: int, was: int, now: int) -> None:
+    """Empties the slots of time between two slices."""
+    if now - was >= slots:
+        row[first : first + slots] = 0
+    else:
+        for s in range(was + 1, now + 1):
+            row[first + s % slots] = 0
+
+
+@numba.njit(inline="always")
+def _sum(row: _Array, first: int, slots: int) -> int:
+    total = 0
+    for s in range(slots):
+        total = min(total + row[first + s], MOST)
+    return total
+
+
+@numba.njit(inline="always")
+def _begin(row: _Array, first: int) -> None:
+    """A new episode: what the one before left is forgotten, the window is not."""
+    row[ACTIVE] = 0
+    row[LEVEL] = 0
+    row[MEASURED] = 0
+    row[FLOWS] = 0
+    row[SAMPLED] = 0
+    row[HEAD] = 0
+    row[FIRST] = first
+
+
+@numba.njit(inline="always")
+def _sample(row: _Array, counters: _Array, sampled: _Array, taken: int, i: int) -> int:
+    if row[SAMPLED] >= SAMPLES:
+        return taken
+    counters[POSITIONS] += 1
+    sampled[taken, 0] = i
+    sampled[taken, 1] = row[HEAD]
+    row[HEAD] = counters[POSITIONS]
+    row[SAMPLED] += 1
+    return taken + 1
+
+
+@numba.njit(inline="always")
+def _report(  # noqa: PLR0917 - numba takes arguments by position
+    row: _Array, measured: int, threshold: int, level: int, now: int, hold: int
+) -> int:
+    """What an entity at or above its threshold has to say: a first finding; news where the measure has doubled, the
+    level risen, or `hold` gone by; or nothing."""
+    event = NOTHING
+    if row[ACTIVE] == 0:
+        row[ACTIVE] = 1
+        row[SINCE] = now
+        row[UNTIL] = now
+        row[NEXT] = 2 * threshold
+        row[REPORTED] = now
+        event = FIRST_SEEN
+    elif measured >= row[NEXT] or level > row[LEVEL] or now - row[REPORTED] >= hold:
+        row[REPORTED] = now
+        event = CHANGED
+    while measured >= row[NEXT]:
+        row[NEXT] *= 2
+    row[LEVEL] = max(row[LEVEL], level)
+    row[MEASURED] = max(row[MEASURED], measured)
+    row[THRESHOLD] = threshold
+    row[UNTIL] = max(row[UNTIL], now + hold)
+    return event
+
+
+@numba.njit(inline="always")
+def _say(out: _Array, row: _Array, event: int, level: int, beside: int) -> int:
+    out[0] = row[MEASURED]
+    out[1] = event
+    out[2] = row[HEAD]
+    out[3] = row[FLOWS]
+    out[4] = row[FIRST]
+    out[5] = row[THRESHOLD]
+    out[6] = level
+    out[7] = beside
+    return 1
+
+
+@numba.njit(inline="always")
+def _stands(row: _Array, now: int, hold: int) -> bool:
+    return row[ACTIVE] != 0 and row[SINCE] - hold <= now <= row[UNTIL]
+
+
+# ---- prevalence -------------------------------------------------------------------------------------------------
+
+
+@numba.njit(inline="always")
+def _bits(x: int) -> int:
+    """Bits set in 64."""
+    u = np.uint64(x)
+    u = u - ((u >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    u = (u & np.uint64(0x3333333333333333)) + ((u >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    u = (u + (u >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int64((u * np.uint64(0x0101010101010101)) >> np.uint64(56))
+
+
+#: Columns of a destination: generation, users in it and in the one before.
+GENERATION, USERS, USERS_BEFORE = range(3)
+
+
+@_jit()
+def rate_destinations(  # noqa: PLR0917 - numba takes arguments by position
+    index: _Array,
+    rows: _Array,
+    counters: _Array,
+    hosts: _Array,
+    sources: _Array,
+    destinations: _Array,
+    counted: _Array,
+    limits: _Array,
+    times: _Array,
+    period: int,
+    ordinal: int,
+    learn: bool,
+    out: _Array,
+) -> None:
+    """How usual each row's destination is in the network.
+
+    Distinct sources are counted linearly in bitmaps: Whang, Vander-Zanden, Taylor, "A linear-time probabilistic
+    counting algorithm for database applications", ACM TODS 15 (1990).
+
+    Args:
+        index: int64 (slots, 2); rows: int64 (slots, 3); counters: int64 (3,).
+        hosts: int64 (words + 1,), bitmap of the network's own hosts that were seen, and how many bits of it are set.
+        sources, destinations: int64 (n,), hashes.
+        counted: boolean (n,), rows in which an own host was answered from outside.
+        limits: int64 (64 · words + 1, 2), by bits of `hosts`: bits of a destination up to which it is rare, and from
+            which it is popular.
+        times: int64 (n,), ns. period: ms after which users are forgotten by degrees.
+        ordinal, learn: as everywhere.
+        out: uint8 (n,), UNKNOWN, RARE or POPULAR.
+    """
+    words = len(hosts) - 1
+    for i in range(len(sources)):
+        if not counted[i]:
+            continue
+        source = sources[i]
+        slot = _find(index, destinations[i])
+        if learn:
+            word, bit = (source >> 6) & (words - 1), np.int64(1) << (source & 63)
+            if hosts[word] & bit == 0:
+                hosts[word] |= bit
+                hosts[words] += 1
+            if slot < 0:
+                slot = _oldest(index, destinations[i])
+                if index[slot, 1] == 0:
+                    counters[ENTRIES] += 1
+                else:
+                    counters[EVICTIONS] += 1
+                index[slot, 0] = destinations[i]
+                rows[slot, :] = 0
+            index[slot, 1] = ordinal + i
+            row = rows[slot]
+            generation = times[i] // _MS // period
+            if generation > row[GENERATION]:
+                row[USERS_BEFORE] = row[USERS] if generation == row[GENERATION] + 1 else 0
+                row[USERS] = 0
+                row[GENERATION] = generation
+            row[USERS] |= np.int64(1) << ((source >> 40) & 63)
+        if slot >= 0:
+            users = _bits(rows[slot, USERS] | rows[slot, USERS_BEFORE])
+            limit = limits[hosts[words]]
+            if users >= limit[1]:
+                out[i] = POPULAR
+            elif users <= limit[0]:
+                out[i] = RARE
+
+
+# ---- long connections -------------------------------------------------------------------------------------------
+
+#: Own columns of a pair: the stretch of time that is known to be covered, the newest slice, connected time by slice.
+FROM, TO, SLICE, CONNECTED = range(OWN, OWN + 4)
+CONNECTED_WIDTH: Final = CONNECTED + SLOTS
+
+
+@_jit()
+def add_connected_time(  # noqa: PLR0917 - numba takes arguments by position
+    index: _Array,
+    rows: _Array,
+    counters: _Array,
+    keys: _Array,
+    counted: _Array,
+    durations: _Array,
+    steps: _Array,
+    prevalence: _Array,
+    times: _Array,
+    window: int,
+    ordinal: int,
+    learn: bool,
+    out: _Array,
+    sampled: _Array,
+) -> tuple[int, int]:
+    """Clock time during which each pair was connected, in its sliding window.
+
+    Connections at the same time count once: what counts of each is what lies outside the stretch from the earliest
+    start to the latest end so far. So it does not matter whether they come in the order of their starts or ends.
+
+    Args:
+        index, rows, counters: int64 (slots, 2), (slots, CONNECTED_WIDTH), (3,).
+        keys: int64 (n,). counted: boolean (n,), rows that count.
+        durations: int64 (n,), ms, 0 to `window`.
+        steps: int64 (n, 3), ms from which the level is LOW, MEDIUM, HIGH; HIGH for rare destinations only, MEDIUM not
+            for popular ones.
+        prevalence: uint8 (n,). times: int64 (n,), ns. window: ms.
+        ordinal, learn, out, sampled: as in :func:`.kernels.count_in_window`, with the columns of :data:`OUT`; measured
+            in ms.
+
+    Returns:
+        How many rows were sampled, and how many have evidence.
+    """
+    slice_length = max(window // SLOTS, 1)
+    standing = 0
+    taken = 0
+    for i in range(len(keys)):
+        now = times[i] // _MS
+        event = NOTHING
+        if counted[i] and learn:
+            end = now + durations[i]
+            slot = _claim(index, rows, counters, keys[i], ordinal + i, end - window)
+            row = rows[slot]
+            if _moved(row, end, window):
+                newest = row[NEWEST] // slice_length
+                if newest > row[SLICE]:
+                    _roll(row, CONNECTED, SLOTS, row[SLICE], newest)
+                row[SLICE] = newest
+                total = _sum(row, CONNECTED, SLOTS)
+                if row[FLOWS] == 0 or (row[ACTIVE] != 0 and now > row[UNTIL]) or (row[ACTIVE] == 0 and total == 0):
+                    _begin(row, times[i])
+                if total == 0:
+                    row[FROM] = now
+                    row[TO] = now
+                fresh = max(end - max(now, row[TO]), 0) + max(min(end, row[FROM]) - now, 0)
+                row[FROM] = min(row[FROM], now)
+                row[TO] = max(row[TO], end)
+                row[CONNECTED + (end // slice_length) % SLOTS] += fresh
+                total += fresh
+                row[FLOWS] += 1
+                row[FIRST] = min(row[FIRST], times[i])
+                if fresh > 0 and 4 * total >= steps[i, 0]:
+                    taken = _sample(row, counters, sampled, taken, i)
+                if total >= steps[i, 0]:
+                    event = _report(
+                        row, total, steps[i, 0], _duration_level(total, steps[i], prevalence[i]), end, window
+                    )
+        else:
+            slot = _find(index, keys[i])
+            if slot < 0:
+                continue
+            row = rows[slot]
+        if _stands(row, now, 2 * window):
+            level = _duration_level(row[MEASURED], steps[i], prevalence[i])
+            standing += _say(out[i], row, event, level, 0)
+    return taken, standing
+
+
+@numba.njit(inline="always")
+def _duration_level(total: int, steps: _Array, prevalence: int) -> int:
+    if total >= steps[2] and prevalence == RARE:
+        return _HIGH
+    if total >= steps[1] and prevalence != POPULAR:
+        return _MEDIUM
+    return _LOW
+
+
+# ---- uploads ----------------------------------------------------------------------------------------------------
+
+#: Own columns of a pair: the newest slice, bytes out and in by slice.
+UPLOAD_SLICE, SENT = OWN, OWN + 1
+RECEIVED: Final = SENT + SLOTS
+UPLOAD_WIDTH: Final = RECEIVED + SLOTS
+
+#: Own columns of a source: its hour, bytes out in it, hours of its history, what it hardly ever passes, and how many of
+#: its hours had so many bytes, by powers of two.
+HOUR, HOUR_BYTES, HISTORY, USUAL, HISTOGRAM = range(OWN, OWN + 5)
+BUCKETS: Final = 48
+SOURCE_WIDTH: Final = HISTOGRAM + BUCKETS
+
+#: Hours after which a source's history counts half.
+_LONGEST_HISTORY: Final = 24 * 60
+
+
+@numba.njit(inline="always")
+def _close_hour(row: _Array) -> None:
+    """Puts the bytes of a source's hour into its histogram and draws its 99 % quantile from it."""
+    bucket = 0
+    rest = row[HOUR_BYTES]
+    while rest > 1 and bucket < BUCKETS - 1:
+        rest >>= 1
+        bucket += 1
+    row[HISTOGRAM + bucket] += 1
+    row[HISTORY] += 1
+    if row[HISTORY] >= _LONGEST_HISTORY:
+        row[HISTORY] = 0
+        for b in range(BUCKETS):
+            row[HISTOGRAM + b] >>= 1
+            row[HISTORY] += row[HISTOGRAM + b]
+    above = 0
+    for b in range(BUCKETS - 1, -1, -1):
+        above += row[HISTOGRAM + b]
+        if above > row[HISTORY] // 100:
+            row[USUAL] = np.int64(1) << (b + 1)
+            break
+
+
+@_jit()
+def add_uploads(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba takes arguments by position
+    index: _Array,
+    rows: _Array,
+    counters: _Array,
+    source_index: _Array,
+    source_rows: _Array,
+    source_counters: _Array,
+    keys: _Array,
+    sources: _Array,
+    counted: _Array,
+    sent: _Array,
+    received: _Array,
+    limits: _Array,
+    asymmetry: float,
+    times: _Array,
+    window: int,
+    ordinal: int,
+    learn: bool,
+    out: _Array,
+    sampled: _Array,
+) -> tuple[int, int]:
+    """Bytes from each source to each destination in its sliding window, against a limit and the source's own history.
+
+    Args:
+        index, rows, counters: the pairs, int64 (slots, 2), (slots, UPLOAD_WIDTH), (3,).
+        source_index, source_rows, source_counters: the sources, with SOURCE_WIDTH columns.
+        keys, sources: int64 (n,). counted: boolean (n,), rows that count.
+        sent, received: int64 (n,), bytes, 0 to 2^46.
+        limits: int64 (4,): bytes in the window that stand out whoever sends them; bytes below which nothing does; how
+            many times its usual a source must send to stand out; hours of history from which its usual is known.
+        asymmetry: (out − in) / (out + in) from which traffic is an upload.
+        times: int64 (n,), ns. window: ms.
+        ordinal, learn, out, sampled: as in :func:`.kernels.count_in_window`, with the columns of :data:`OUT`; measured
+            in bytes; beside: what is usual, 0 where that is not known.
+
+    Returns:
+        How many rows were sampled, and how many have evidence.
+    """
+    slice_length = max(window // SLOTS, 1)
+    standing = 0
+    taken = 0
+    for i in range(len(keys)):
+        now = times[i] // _MS
+        event = NOTHING
+        if counted[i] and learn:
+            source = source_rows[
+                _claim(source_index, source_rows, source_counters, sources[i], ordinal + i, now - 7 * 24 * _HOUR)
+            ]
+            if _moved(source, now, 24 * _HOUR):
+                hour = now // _HOUR
+                if hour > source[HOUR]:
+                    if source[HOUR_BYTES] > 0:
+                        _close_hour(source)
+                    source[HOUR] = hour
+                    source[HOUR_BYTES] = 0
+                source[HOUR_BYTES] = min(source[HOUR_BYTES] + sent[i], MOST)
+            usual = source[USUAL] if source[HISTORY] >= limits[3] else 0
+            slot = _claim(index, rows, counters, keys[i], ordinal + i, now - window)
+            row = rows[slot]
+            if _moved(row, now, window):
+                newest = row[NEWEST] // slice_length
+                if newest > row[UPLOAD_SLICE]:
+                    _roll(row, SENT, SLOTS, row[UPLOAD_SLICE], newest)
+                    _roll(row, RECEIVED, SLOTS, row[UPLOAD_SLICE], newest)
+                row[UPLOAD_SLICE] = newest
+                was = _sum(row, SENT, SLOTS)
+                if was == 0 or (row[ACTIVE] != 0 and now > row[UNTIL]):
+                    _begin(row, times[i])
+                at = (now // slice_length) % SLOTS
+                row[SENT + at] = min(row[SENT + at] + sent[i], MOST)
+                row[RECEIVED + at] = min(row[RECEIVED + at] + received[i], MOST)
+                total, back = min(was + sent[i], MOST), _sum(row, RECEIVED, SLOTS)
+                row[FLOWS] += 1
+                row[FIRST] = min(row[FIRST], times[i])
+                far = limits[2] * min(usual, MOST >> 20)
+                threshold = min(limits[0], max(limits[1], far)) if usual > 0 else limits[0]
+                if sent[i] > 0 and 16 * total >= threshold:
+                    taken = _sample(row, counters, sampled, taken, i)
+                upload = float(total) - float(back) >= asymmetry * (float(total) + float(back))
+                if total >= threshold and upload:
+                    level = _MEDIUM
+                    if usual > 0 and total <= 2 * usual:
+                        level = _LOW
+                    elif usual > 0 and total >= far and total >= limits[0]:
+                        level = _HIGH
+                    event = _report(row, total, threshold, level, now, window)
+        else:
+            slot = _find(index, keys[i])
+            if slot < 0:
+                continue
+            row = rows[slot]
+            usual = 0
+        if _stands(row, now, window):
+            standing += _say(out[i], row, event, row[LEVEL], usual)
+    return taken, standing
+
+
+# ---- floods -----------------------------------------------------------------------------------------------------
+
+#: Own columns of a victim: the newest slice, when its sources are next forgotten by degrees, sources in this window and
+#: the one before, whether packets or connections were reported, connections and packets by slice.
+FLOOD_SLICE, FLOOD_TURN, SOURCES, SOURCES_BEFORE, BY_PACKETS, CONNECTIONS = range(OWN, OWN + 6)
+PACKETS: Final = CONNECTIONS + SLOTS
+FLOOD_WIDTH: Final = PACKETS + SLOTS
+
+
+@_jit()
+def add_flood(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba takes arguments by position
+    index: _Array,
+    rows: _Array,
+    counters: _Array,
+    victims: _Array,
+    sources: _Array,
+    shaped: _Array,
+    packets: _Array,
+    inside: _Array,
+    limits: _Array,
+    times: _Array,
+    window: int,
+    hold: int,
+    ordinal: int,
+    learn: bool,
+    out: _Array,
+    sampled: _Array,
+) -> tuple[int, int]:
+    """Connections and packets that reach each victim in its sliding window without being part of a conversation.
+
+    Args:
+        index, rows, counters: the victims, int64 (slots, 2), (slots, FLOOD_WIDTH), (3,).
+        victims, sources: int64 (n,).
+        shaped: boolean (n,), rows of a flood's shape; others neither count nor get evidence.
+        packets: int64 (n,), packets to the victim, 1 to 2^46.
+        inside: boolean (n,), both sides are local.
+        limits: int64 (3,): connections in the window, bits of the bitmap of sources that mean many, packets in the
+            window.
+        times: int64 (n,), ns. window, hold: ms; `hold` is how long evidence lasts.
+        ordinal, learn, out, sampled: as in :func:`.kernels.count_in_window`, with the columns of :data:`OUT`; measured
+            in connections or packets of a window; beside: 2 · bits of the bitmap of sources, + 1 for packets.
+
+    Returns:
+        How many rows were sampled, and how many have evidence.
+    """
+    slice_length = max(window // SLOTS, 1)
+    standing = 0
+    taken = 0
+    for i in range(len(victims)):
+        if not shaped[i]:
+            continue
+        now = times[i] // _MS
+        event = NOTHING
+        if learn:
+            slot = _claim(index, rows, counters, victims[i], ordinal + i, now - window)
+            row = rows[slot]
+            if _moved(row, now, window):
+                newest = row[NEWEST] // slice_length
+                if newest > row[FLOOD_SLICE]:
+                    _roll(row, CONNECTIONS, SLOTS, row[FLOOD_SLICE], newest)
+                    _roll(row, PACKETS, SLOTS, row[FLOOD_SLICE], newest)
+                row[FLOOD_SLICE] = newest
+                turn = now // window
+                if turn > row[FLOOD_TURN]:
+                    row[SOURCES_BEFORE] = row[SOURCES] if turn == row[FLOOD_TURN] + 1 else 0
+                    row[SOURCES] = 0
+                    row[FLOOD_TURN] = turn
+                row[SOURCES] |= np.int64(1) << ((sources[i] >> 40) & 63)
+                connections, sum_packets = _sum(row, CONNECTIONS, SLOTS), _sum(row, PACKETS, SLOTS)
+                if (row[ACTIVE] == 0 and connections == 0) or (row[ACTIVE] != 0 and now > row[UNTIL]):
+                    _begin(row, times[i])
+                at = (now // slice_length) % SLOTS
+                row[CONNECTIONS + at] += 1
+                row[PACKETS + at] = min(row[PACKETS + at] + packets[i], MOST)
+                connections += 1
+                sum_packets = min(sum_packets + packets[i], MOST)
+                row[FLOWS] += 1
+                row[FIRST] = min(row[FIRST], times[i])
+                if 4 * connections >= limits[0] or 4 * sum_packets >= limits[2]:
+                    taken = _sample(row, counters, sampled, taken, i)
+                many = _bits(row[SOURCES] | row[SOURCES_BEFORE]) >= limits[1]
+                if many and connections >= limits[0] and (row[ACTIVE] == 0 or row[BY_PACKETS] == 0):
+                    row[BY_PACKETS] = 0
+                    event = _report(row, connections, limits[0], _HIGH, now, hold)
+                elif sum_packets >= limits[2] and (row[ACTIVE] == 0 or row[BY_PACKETS] == 1):
+                    row[BY_PACKETS] = 1
+                    level = _LOW if inside[i] and not many else _HIGH
+                    event = _report(row, sum_packets, limits[2], level, now, hold)
+        else:
+            slot = _find(index, victims[i])
+            if slot < 0:
+                continue
+            row = rows[slot]
+        if _stands(row, now, hold):
+            bits = _bits(row[SOURCES] | row[SOURCES_BEFORE])
+            standing += _say(out[i], row, event, row[LEVEL], 2 * bits + row[BY_PACKETS])
+    return taken, standing
+
+
+# ---- beacons ----------------------------------------------------------------------------------------------------
+
+#: Own columns of a pair that came back: arrivals, times in its ring, the arrivals at which it is judged next, regularity
+#: (parts of a million of the null below it), the newest hour, when it was first seen, arrivals by hour of the last day.
+ARRIVALS, FILLED, JUDGED_NEXT, PERCENTILE, SUBSCORES, NEWEST_HOUR, BORN, SCHEDULED, HOURLY = range(OWN, OWN + 9)
+BEACON_WIDTH: Final = HOURLY + HOURS
+
+#: Arrivals that a pair's ring holds.
+RING: Final = 64
+#: Arrivals before a pair gets a ring.
+_COMES_BACK: Final = 3
+#: Arrivals closer than this are one: what a program opens together. RITA counts seconds, too.
+_TOGETHER: Final = 1000
+_FEWEST: Final = 16
+_BARS: Final = 8
+
+
+@numba.njit(inline="always")
+def _quantile(values: _Array, n: int, share: float) -> float:
+    at = share * (n - 1)
+    low = int(at)
+    part = at - low
+    return values[low] * (1 - part) + values[min(low + 1, n - 1)] * part
+
+
+@numba.njit(inline="always")
+def _shape(values: _Array, n: int, spare: _Array, narrow: float) -> tuple[float, float, float]:
+    """Bowley's skewness without sign, median, and median absolute deviation of n sorted values; a spread of less than
+    `narrow` has no skewness that would mean anything."""
+    low, median, high = _quantile(values, n, 0.25), _quantile(values, n, 0.5), _quantile(values, n, 0.75)
+    spread = high - low
+    skew = 0.0
+    if spread > 0 and spread >= narrow:
+        skew = abs((low + high - 2 * median) / spread)
+    for k in range(n):
+        spare[k] = abs(values[k] - median)
+    spare[:n].sort()
+    return skew, median, _quantile(spare, n, 0.5)
+
+
+@numba.njit(inline="always")
+def _regularity(gaps: _Array, n: int, spare: _Array) -> float:
+    gaps[:n].sort()
+    skew, median, deviation = _shape(gaps, n, spare, 0.2 * _quantile(gaps, n, 0.5))
+    if median <= 0:
+        return 0.0
+    return 0.25 * (1 - skew) + 0.75 * max(0.0, (median - deviation) / median)
+
+
+@_jit()
+def regularity(gaps: _Array) -> _Array:
+    """Regularity, float64 (m,), 0 to 1, of m series of gaps, float64 (m, n); sorts them in place.
+
+    A quarter Bowley's skewness, three quarters median absolute deviation over the median. RITA weighs both alike, but
+    in few gaps the skewness is mostly noise, which hides jitter from a test against chance.
+    """
+    out = np.empty(len(gaps))
+    spare = np.empty(gaps.shape[1])
+    for i in range(len(gaps)):
+        out[i] = _regularity(gaps[i], gaps.shape[1], spare)
+    return out
+
+
+@numba.njit(inline="always")
+def _percentile(null: _Array, shares: _Array, counts: _Array, n: int, measured: float) -> float:
+    """Share of chance series of n arrivals that are less regular; of fewer arrivals where n is not tabulated, which
+    asks for more."""
+    row = 0
+    while row + 1 < len(counts) and counts[row + 1] <= n:
+        row += 1
+    if measured < null[row, 0]:
+        return 0.0
+    for k in range(len(shares) - 1):
+        if measured < null[row, k + 1]:
+            width = null[row, k + 1] - null[row, k]
+            part = (measured - null[row, k]) / width if width > 0 else 0.0
+            return shares[k] + part * (shares[k + 1] - shares[k])
+    return shares[len(shares) - 1]
+
+
+@numba.njit(inline="always")
+def _flatness(bars: _Array, n: int) -> float:
+    """1 less the coefficient of variation, at least 0."""
+    mean = 0.0
+    for k in range(n):
+        mean += bars[k] / n
+    if mean <= 0:
+        return 0.0
+    variance = 0.0
+    for k in range(n):
+        variance += (bars[k] - mean) ** 2 / n
+    return max(0.0, 1.0 - math.sqrt(variance) / mean)
+
+
+@numba.njit(inline="always")
+def _two_modes(bars: _Array, n: int) -> float:
+    """Share of the hours with arrivals, one outlier apart, that lie in the two commonest of twenty classes of height."""
+    classes = np.zeros(21, np.int64)
+    highest = 0.0
+    hours = 0
+    for k in range(n):
+        highest = max(highest, bars[k])
+        hours += bars[k] > 0
+    if hours < HOURS // 2 - 1:
+        return 0.0
+    for k in range(n):
+        if bars[k] > 0:
+            classes[int(bars[k] / highest * 20)] += 1
+    classes.sort()
+    return min(1.0, (classes[20] + classes[19]) / max(hours - 1, 1))
+
+
+@numba.njit(inline="always")
+def _judge_pair(  # noqa: PLR0917 - numba takes arguments by position
+    row: _Array, ring: _Array, sizes: _Array, work: _Array, null: _Array, shares: _Array, counts: _Array, since: int
+) -> int:
+    """Score of a pair in thousandths; 0 with fewer than sixteen arrivals apart. Leaves its percentile in the row."""
+    filled = row[FILLED]
+    times, gaps, spare = work[0], work[1], work[2]
+    for k in range(filled):
+        times[k] = ring[k]
+    times[:filled].sort()
+    n = 0
+    for k in range(1, filled):
+        gap = times[k] - times[k - 1]
+        if gap >= _TOGETHER:
+            gaps[n] = gap
+            n += 1
+    if n + 1 < _FEWEST:
+        return 0
+    timing = _percentile(null, shares, counts, n + 1, _regularity(gaps, n, spare))
+    row[PERCENTILE] = int(timing * 1e6)
+
+    volumes = work[1]
+    for k in range(filled):
+        volumes[k] = sizes[k]
+    volumes[:filled].sort()
+    skew, median, deviation = _shape(volumes, filled, spare, 10.0)
+    agreement = max(0.0, (median - deviation) / median) if median >= 1 else 0.0
+    smallness = max(0.0, 1.0 - median / 65535.0)
+    size = (1.0 - skew + agreement + smallness) / 3.0
+
+    newest = row[NEWEST]
+    age = min(max(newest - row[BORN], 0), HOURS * _HOUR)
+    hours = age // _HOUR
+    bars = work[3]
+    run = longest = 0
+    for k in range(HOURS):
+        # The hour k hours ago.
+        bars[k] = row[HOURLY + (newest // _HOUR - k) % HOURS]
+        run = run + 1 if bars[k] > 0 else 0
+        longest = max(longest, run)
+    observed = min(max(newest - since, 1), HOURS * _HOUR)
+    coverage = age / observed if longest >= HOURS // 4 else 0.0
+    duration = min(1.0, max(coverage, longest / (HOURS / 2)))
+    if hours >= 6:
+        # Hours of the pair's own life, without the first and the last, which are not whole.
+        flat = _flatness(bars[1:], hours - 1)
+        histogram = max(flat, _two_modes(bars[1:], hours - 1))
+    else:
+        low, span = times[0], times[filled - 1] - times[0]
+        for k in range(_BARS):
+            bars[k] = 0
+        for k in range(filled):
+            bars[min(int((times[k] - low) / span * _BARS), _BARS - 1)] += 1
+        histogram = _flatness(bars, _BARS)
+    return int(round(250 * (timing + size + duration + histogram)))
+
+
+@_jit()
+def follow_pairs(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba takes arguments by position
+    candidates: _Array,
+    candidate_counters: _Array,
+    index: _Array,
+    rows: _Array,
+    counters: _Array,
+    rings: _Array,
+    clock: _Array,
+    keys: _Array,
+    counted: _Array,
+    sent: _Array,
+    received: _Array,
+    infrastructure: _Array,
+    prevalence: _Array,
+    limits: _Array,
+    null: _Array,
+    shares: _Array,
+    counts: _Array,
+    times: _Array,
+    window: int,
+    ordinal: int,
+    learn: bool,
+    out: _Array,
+    sampled: _Array,
+) -> tuple[int, int]:
+    """Keeps when each pair that comes back met, and judges now and then whether that is regular.
+
+    Args:
+        candidates: int64 (slots, 3), pairs with last use and how often they met; candidate_counters: int64 (3,).
+        index, rows, counters: pairs that came back, int64 (slots, 2), (slots, BEACON_WIDTH), (3,).
+        rings: int64 (slots, 2, RING), their last times (ms) and bytes sent.
+        clock: int64 (1,), ms at which the first row came, 0 before it.
+        keys: int64 (n,). counted: boolean (n,), rows that count.
+        sent, received: int64 (n,), bytes, 0 to 2^46.
+        infrastructure: boolean (n,), services that are asked by the clock everywhere.
+        prevalence: uint8 (n,).
+        limits: int64 (3,): score in thousandths from which a pair is a beacon, from which it is one of HIGH level where
+            the destination is rare; percentile against chance in millionths.
+        null: float64 (len(counts), len(shares)), quantiles of regularity by chance; shares: which; counts: of how many
+            arrivals.
+        times: int64 (n,), ns. window: ms.
+        ordinal, learn, out, sampled: as in :func:`.kernels.count_in_window`, with the columns of :data:`OUT`; measured
+            in thousandths of a score; beside: 2 · arrivals, + 1 where what is sent is much.
+
+    Returns:
+        How many rows were sampled, and how many have evidence.
+    """
+    work = np.empty((4, RING))
+    standing = 0
+    taken = 0
+    for i in range(len(keys)):
+        now = times[i] // _MS
+        event = NOTHING
+        slot = _find(index, keys[i])
+        if counted[i] and learn:
+            if clock[0] == 0 or now < clock[0]:
+                clock[0] = now
+            if slot < 0:
+                candidate = _find(candidates, keys[i])
+                if candidate < 0:
+                    candidate = _oldest(candidates, keys[i])
+                    if candidates[candidate, 1] == 0:
+                        candidate_counters[ENTRIES] += 1
+                    else:
+                        candidate_counters[EVICTIONS] += 1
+                    candidates[candidate, 0] = keys[i]
+                    candidates[candidate, 2] = 0
+                candidates[candidate, 1] = ordinal + i
+                candidates[candidate, 2] += 1
+                if candidates[candidate, 2] < _COMES_BACK:
+                    continue
+                # The place is free for another pair; this one has its ring.
+                candidates[candidate, 1] = 0
+                candidate_counters[ENTRIES] -= 1
+                slot = _place(index, rows, keys[i], now)
+                if index[slot, 1] == 0:
+                    counters[ENTRIES] += 1
+                elif rows[slot, NEWEST] > now - window:
+                    counters[EVICTIONS] += 1
+                index[slot, 0] = keys[i]
+                rows[slot, :] = 0
+                rows[slot, NEWEST] = now - window
+            index[slot, 1] = ordinal + i
+            row = rows[slot]
+            before = row[NEWEST]
+            if _moved(row, now, window):
+                if row[ARRIVALS] == 0 or row[NEWEST] - before > window:
+                    _begin(row, times[i])
+                    row[ARRIVALS] = 0
+                    row[FILLED] = 0
+                    row[JUDGED_NEXT] = _FEWEST
+                    row[BORN] = now
+                    row[NEWEST_HOUR] = now // _HOUR
+                    row[HOURLY : HOURLY + HOURS] = 0
+                    before = now - window
+                row[FLOWS] += 1
+                row[FIRST] = min(row[FIRST], times[i])
+                row[BORN] = min(row[BORN], now)
+                taken = _sample(row, counters, sampled, taken, i)
+                if abs(now - before) >= _TOGETHER:
+                    hour = row[NEWEST] // _HOUR
+                    if hour > row[NEWEST_HOUR]:
+                        _roll(row, HOURLY, HOURS, row[NEWEST_HOUR], hour)
+                        row[NEWEST_HOUR] = hour
+                    if now // _HOUR > hour - HOURS:
+                        row[HOURLY + (now // _HOUR) % HOURS] += 1
+                    rings[slot, 0, row[ARRIVALS] % RING] = now
+                    rings[slot, 1, row[ARRIVALS] % RING] = sent[i]
+                    row[ARRIVALS] += 1
+                    row[FILLED] = min(row[FILLED] + 1, RING)
+                    if row[ARRIVALS] >= row[JUDGED_NEXT]:
+                        # 16, 24, 32, 48, 64, 96, 128, then each time the ring is full of news.
+                        n = row[ARRIVALS]
+                        step = _FEWEST // 2
+                        while 4 * step <= n and step < RING:
+                            step *= 2
+                        row[JUDGED_NEXT] = n + step
+                        score = _judge_pair(
+                            row, rings[slot, 0], rings[slot, 1], work, null, shares, counts, clock[0]
+                        )
+                        if score >= limits[0] and row[PERCENTILE] >= limits[2]:
+                            if row[ACTIVE] == 0:
+                                row[MEASURED] = 0
+                            row[MEASURED] = max(row[MEASURED], score)
+                            row[SCHEDULED] = sent[i] > received[i] and sent[i] > 100_000
+                            level = _beacon_level(row[MEASURED], limits, infrastructure[i], prevalence[i])
+                            news = row[ACTIVE] != 0 and n >= row[NEXT]
+                            event = _report(row, score, limits[0], level, now, window)
+                            if news and event == NOTHING:
+                                event = CHANGED
+                                row[REPORTED] = now
+                            # What doubles is the number of calls; a score cannot.
+                            if event != NOTHING:
+                                row[NEXT] = 2 * n
+                        else:
+                            row[ACTIVE] = 0
+                            row[LEVEL] = 0
+                if row[ACTIVE] != 0:
+                    row[UNTIL] = max(row[UNTIL], now + window)
+        elif slot < 0:
+            continue
+        else:
+            row = rows[slot]
+        if _stands(row, now, window):
+            level = _beacon_level(row[MEASURED], limits, infrastructure[i], prevalence[i])
+            standing += _say(out[i], row, event, level, 2 * row[ARRIVALS] + row[SCHEDULED])
+    return taken, standing
+
+
+@numba.njit(inline="always")
+def _place(index: _Array, rows: _Array, key: int, now: int) -> int:
+    """The slot that gives way: used longest ago, and one that holds a beacon only where all of the bucket do."""
+    first = ((key >> 17) & (len(index) // WAYS - 1)) * WAYS
+    oldest = first
+    kept = rows[first, ACTIVE] != 0 and rows[first, UNTIL] >= now
+    for slot in range(first + 1, first + WAYS):
+        holds = rows[slot, ACTIVE] != 0 and rows[slot, UNTIL] >= now
+        if (kept and not holds) or (kept == holds and index[slot, 1] < index[oldest, 1]):
+            oldest = slot
+            kept = holds
+    return oldest
+
+
+@numba.njit(inline="always")
+def _beacon_level(score: int, limits: _Array, infrastructure: bool, prevalence: int) -> int:
+    if infrastructure or prevalence == POPULAR:
+        return _LOW
+    if score >= limits[1] and prevalence == RARE:
+        return _HIGH
+    return _MEDIUM
