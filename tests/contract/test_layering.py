@@ -46,7 +46,8 @@ def name_of(path: Path) -> str:
 
 
 def is_domain(path: Path) -> bool:
-    return path.stem not in EDGE | PROGRAMS and not path.stem.startswith(ADAPTERS)
+    at_the_edge = path.stem in EDGE | PROGRAMS or path.parent.name in EDGE
+    return not at_the_edge and not path.stem.startswith(ADAPTERS)
 
 
 def imported_modules(path: Path) -> Iterator[tuple[int, str]]:

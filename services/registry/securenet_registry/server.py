@@ -11,9 +11,9 @@ from securenet.registry.v1.registry_pb2_grpc import ModelRegistryServiceServicer
 from securenet_core.authorization import Policy
 from securenet_core.exceptions import UnimplementedError
 from securenet_core.principal import ALL_ROLES, Role, current_principal
-from securenet_registry import convert
 from securenet_registry.auditing import Auditing
 from securenet_registry.catalog import Catalog
+from securenet_registry.convert import events, models, promotions, trainings, transfers, versions
 from securenet_registry.downloads import Downloads
 from securenet_registry.model import parse_model, parse_version
 from securenet_registry.promotion import Promotions
@@ -75,47 +75,47 @@ class ModelRegistryServicer(ModelRegistryServiceServicer):
         self, request: registry_pb2.TrainModelRequest, _context: Any
     ) -> AsyncIterator[registry_pb2.TrainModelResponse]:
         """Store a training, then stream it."""
-        spec = convert.training_spec(request.spec)
+        spec = trainings.training_spec(request.spec)
         async for step in self._use.trainings.train(current_principal(), spec, request.request_id):
-            yield registry_pb2.TrainModelResponse(progress=convert.progress_message(step))
+            yield registry_pb2.TrainModelResponse(progress=trainings.progress_message(step))
 
     async def WatchTraining(
         self, request: registry_pb2.WatchTrainingRequest, _context: Any
     ) -> AsyncIterator[registry_pb2.WatchTrainingResponse]:
         """Stream a training from a step."""
-        name = convert.training_id(request.name)
+        name = trainings.training_id(request.name)
         async for step in self._use.trainings.watch(current_principal(), name, request.from_seq):
-            yield registry_pb2.WatchTrainingResponse(progress=convert.progress_message(step))
+            yield registry_pb2.WatchTrainingResponse(progress=trainings.progress_message(step))
 
     async def CancelTraining(
         self, request: registry_pb2.CancelTrainingRequest, _context: Any
     ) -> registry_pb2.CancelTrainingResponse:
         """End a training."""
-        training = await self._use.trainings.cancel(current_principal(), convert.training_id(request.name))
-        return registry_pb2.CancelTrainingResponse(training=convert.training_message(training))
+        training = await self._use.trainings.cancel(current_principal(), trainings.training_id(request.name))
+        return registry_pb2.CancelTrainingResponse(training=trainings.training_message(training))
 
     async def RegisterModelVersion(
         self, requests: AsyncIterator[registry_pb2.RegisterModelVersionRequest], _context: Any
     ) -> registry_pb2.RegisterModelVersionResponse:
         """Receive a model, check it, register it."""
-        header, chunks = await convert.upload(requests)
+        header, chunks = await transfers.upload(requests)
         version = await self._use.uploads.receive(current_principal(), header, chunks)
-        return registry_pb2.RegisterModelVersionResponse(model_version=convert.version_message(version))
+        return registry_pb2.RegisterModelVersionResponse(model_version=versions.version_message(version))
 
     async def GetUpload(self, request: registry_pb2.GetUploadRequest, _context: Any) -> registry_pb2.GetUploadResponse:
         """How far an upload is."""
         status = await self._use.uploads.status(current_principal(), request.request_id)
-        return registry_pb2.GetUploadResponse(upload=convert.upload_message(status))
+        return registry_pb2.GetUploadResponse(upload=transfers.upload_message(status))
 
     async def DownloadModelVersion(
         self, request: registry_pb2.DownloadModelVersionRequest, _context: Any
     ) -> AsyncIterator[registry_pb2.DownloadModelVersionResponse]:
         """Manifest and signature, then bytes."""
-        reference, flavor = parse_version(request.name), convert.flavor(request.flavor)
+        reference, flavor = parse_version(request.name), transfers.flavor(request.flavor)
         download = await self._use.downloads.open(current_principal(), reference, flavor, request.offset)
-        yield convert.download_header(download)
+        yield transfers.download_header(download)
         async for offset, data in self._use.downloads.chunks(download, request.offset):
-            yield convert.download_chunk(offset, data)
+            yield transfers.download_chunk(offset, data)
 
     async def CreateModel(
         self, request: registry_pb2.CreateModelRequest, _context: Any
@@ -124,19 +124,19 @@ class ModelRegistryServicer(ModelRegistryServiceServicer):
         model = await self._use.catalog.create_model(
             current_principal(), parse_model(request.name), request.description, request.tags, request.request_id
         )
-        return registry_pb2.CreateModelResponse(model=convert.model_message(model))
+        return registry_pb2.CreateModelResponse(model=models.model_message(model))
 
     async def GetModel(self, request: registry_pb2.GetModelRequest, _context: Any) -> registry_pb2.GetModelResponse:
         """A model."""
         model = await self._use.catalog.model(current_principal(), parse_model(request.name))
-        return registry_pb2.GetModelResponse(model=convert.model_message(model))
+        return registry_pb2.GetModelResponse(model=models.model_message(model))
 
     async def ListModels(
         self, request: registry_pb2.ListModelsRequest, _context: Any
     ) -> registry_pb2.ListModelsResponse:
         """A page of models."""
-        after, limit = convert.models_page(request)
-        return convert.models_response(await self._use.catalog.models(current_principal(), after, limit), limit)
+        after, limit = models.models_page(request)
+        return models.models_response(await self._use.catalog.models(current_principal(), after, limit), limit)
 
     async def DeleteModel(
         self, request: registry_pb2.DeleteModelRequest, _context: Any
@@ -152,16 +152,16 @@ class ModelRegistryServicer(ModelRegistryServiceServicer):
     ) -> registry_pb2.GetModelVersionResponse:
         """A version."""
         version = await self._use.catalog.version(current_principal(), parse_version(request.name))
-        return registry_pb2.GetModelVersionResponse(model_version=convert.version_message(version))
+        return registry_pb2.GetModelVersionResponse(model_version=versions.version_message(version))
 
     async def ListModelVersions(
         self, request: registry_pb2.ListModelVersionsRequest, _context: Any
     ) -> registry_pb2.ListModelVersionsResponse:
         """A page of versions."""
         model = parse_model(request.parent, "parent")
-        before, limit = convert.versions_page(request)
-        versions = await self._use.catalog.versions(current_principal(), model, before, limit)
-        return convert.versions_response(versions, limit, request.parent)
+        before, limit = versions.versions_page(request)
+        found = await self._use.catalog.versions(current_principal(), model, before, limit)
+        return versions.versions_response(found, limit, request.parent)
 
     async def DeleteModelVersion(
         self, request: registry_pb2.DeleteModelVersionRequest, _context: Any
@@ -178,11 +178,11 @@ class ModelRegistryServicer(ModelRegistryServiceServicer):
         promotion = await self._use.promotions.promote(
             current_principal(),
             parse_version(request.name),
-            convert.promote_move(request),
+            promotions.promote_move(request),
             validate_only=request.validate_only,
             override=request.override_gates,
         )
-        return registry_pb2.PromoteModelVersionResponse(promotion=convert.promotion_message(promotion))
+        return registry_pb2.PromoteModelVersionResponse(promotion=promotions.promotion_message(promotion))
 
     async def ApprovePromotion(
         self, _request: registry_pb2.ApprovePromotionRequest, _context: Any
@@ -205,27 +205,25 @@ class ModelRegistryServicer(ModelRegistryServiceServicer):
     ) -> registry_pb2.ListPromotionsResponse:
         """A page of moves."""
         model = parse_model(request.parent, "parent")
-        before_ns, before_id, limit, state = convert.promotions_page(request)
-        promotions = await self._use.promotions.promotions(
-            current_principal(), model, before_ns, before_id, limit, state
-        )
-        return convert.promotions_response(promotions, limit, request)
+        before_ns, before_id, limit, state = promotions.promotions_page(request)
+        found = await self._use.promotions.promotions(current_principal(), model, before_ns, before_id, limit, state)
+        return promotions.promotions_response(found, limit, request)
 
     async def RollbackModel(
         self, request: registry_pb2.RollbackModelRequest, _context: Any
     ) -> registry_pb2.RollbackModelResponse:
         """Point an alias back."""
         promotion = await self._use.promotions.roll_back(
-            current_principal(), parse_model(request.name), request.to_version, convert.rollback_move(request)
+            current_principal(), parse_model(request.name), request.to_version, promotions.rollback_move(request)
         )
-        return registry_pb2.RollbackModelResponse(promotion=convert.promotion_message(promotion))
+        return registry_pb2.RollbackModelResponse(promotion=promotions.promotion_message(promotion))
 
     async def CompareModelVersions(
         self, request: registry_pb2.CompareModelVersionsRequest, _context: Any
     ) -> registry_pb2.CompareModelVersionsResponse:
         """Metrics side by side."""
         references = [parse_version(name, f"names[{index}]") for index, name in enumerate(request.names)]
-        return convert.comparison([await self._use.catalog.version(current_principal(), one) for one in references])
+        return versions.comparison([await self._use.catalog.version(current_principal(), one) for one in references])
 
     async def WatchModel(
         self, request: registry_pb2.WatchModelRequest, _context: Any
@@ -233,14 +231,14 @@ class ModelRegistryServicer(ModelRegistryServiceServicer):
         """Snapshot, events, signs of life."""
         model = parse_model(request.name)
         async for update in self._use.watching.watch(current_principal(), model, request.since_revision):
-            yield convert.watch_response(update)
+            yield events.watch_response(update)
 
     async def ReportServing(
         self, request: registry_pb2.ReportServingRequest, _context: Any
     ) -> registry_pb2.ReportServingResponse:
         """Keep a consumer's word."""
-        await self._use.serving_reports.report(current_principal(), convert.serving_report(request.report))
-        return convert.interval(self._use.serving_reports.interval)
+        await self._use.serving_reports.report(current_principal(), events.serving_report(request.report))
+        return events.interval(self._use.serving_reports.interval)
 
     async def GetConvergence(
         self, request: registry_pb2.GetConvergenceRequest, _context: Any
@@ -248,21 +246,21 @@ class ModelRegistryServicer(ModelRegistryServiceServicer):
         """Whether all follow."""
         model, alias = parse_model(request.name), request.alias or "champion"
         convergence = await self._use.serving_reports.convergence(current_principal(), model, alias)
-        return convert.convergence_response(convergence)
+        return events.convergence_response(convergence)
 
     async def ListAuditEvents(
         self, request: registry_pb2.ListAuditEventsRequest, _context: Any
     ) -> registry_pb2.ListAuditEventsResponse:
         """A page of the audit log."""
-        before, limit = convert.audit_page(request)
+        before, limit = events.audit_page(request)
         entries = await self._use.auditing.entries(current_principal(), before, limit, request.resource)
-        return convert.audit_response(entries, limit, request.resource)
+        return events.audit_response(entries, limit, request.resource)
 
     async def VerifyAudit(
         self, _request: registry_pb2.VerifyAuditRequest, _context: Any
     ) -> registry_pb2.VerifyAuditResponse:
         """Walk the chain."""
-        return convert.verdict_response(await self._use.auditing.verify(current_principal()))
+        return events.verdict_response(await self._use.auditing.verify(current_principal()))
 
     async def CollectGarbage(
         self, _request: registry_pb2.CollectGarbageRequest, _context: Any

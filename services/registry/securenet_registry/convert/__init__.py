@@ -1,0 +1,1 @@
+"""The only translation between the contract and the domain, a file for each resource."""
