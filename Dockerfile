@@ -36,6 +36,11 @@ RUN for member in $(python tools/members.py "$SERVICE"); do \
  && if [ -d wheels ]; then \
       venv/bin/python -m pip --python /opt/securenet/bin/python install --quiet --no-deps --no-index wheels/*.whl; \
     fi
+# Compiled loops, so that a first start need not compile them for half a minute. On another kind of CPU it does.
+RUN mkdir -p /opt/securenet/numba \
+ && if [ "$SERVICE" = detection ]; then \
+      NUMBA_CACHE_DIR=/opt/securenet/numba /opt/securenet/bin/python -m securenet_detection.precompile; \
+    fi
 
 # ---- a gRPC service --------------------------------------------------------------------------------------------------
 FROM base AS service
@@ -45,7 +50,8 @@ COPY --from=builder /opt/securenet /opt/securenet
 RUN mkdir -p /certificates /var/lib/securenet \
  && chown 10001:10001 /certificates /var/lib/securenet \
  && chmod 0700 /certificates /var/lib/securenet
-# The root file system may be read-only: state and what numba compiles go to the volume, the rest to /tmp.
+# The root file system may be read-only: state and what numba compiles go to the volume, the rest to /tmp. numba uses no
+# cache that it cannot write to, so what the image brings is copied to the volume, where it is newer than what is there.
 ENV PATH=/opt/securenet/bin:$PATH \
     HOME=/tmp \
     NUMBA_CACHE_DIR=/var/lib/securenet/numba \
@@ -56,7 +62,7 @@ USER 10001:10001
 STOPSIGNAL SIGTERM
 # SECURENET_PROBE_* say where and with which certificate to ask.
 HEALTHCHECK --interval=10s --timeout=10s --start-period=60s --retries=6 CMD ["python", "-m", "securenet_core.health_probe"]
-CMD ["sh", "-c", "exec python -m \"$SECURENET_MODULE\""]
+CMD ["sh", "-c", "mkdir -p \"$NUMBA_CACHE_DIR\" && cp -ru /opt/securenet/numba/. \"$NUMBA_CACHE_DIR\"/ || true; exec python -m \"$SECURENET_MODULE\""]
 
 # ---- the command line ------------------------------------------------------------------------------------------------
 FROM service AS client
