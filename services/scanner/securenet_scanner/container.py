@@ -23,7 +23,8 @@ from securenet_scanner.advisories.sqlite_knowledge import SqliteKnowledgeBase
 from securenet_scanner.network.banners import BannerReader, Patience
 from securenet_scanner.network.connecting import Pace
 from securenet_scanner.network.system_resolver import resolve_by_system
-from securenet_scanner.scans.execution import Authority, BannerSource, RunnerLimits
+from securenet_scanner.scans.execution import Authority, BannerSource, RunnerLimits, Sources
+from securenet_scanner.scans.exposing import ServiceAdvisor
 from securenet_scanner.scans.running import ScanRunner
 from securenet_scanner.scans.scanning import ScanLimits, Scans
 from securenet_scanner.scans.scoping import Scopes, authority_of
@@ -65,9 +66,9 @@ async def _packages(base: SqliteKnowledgeBase) -> AsyncIterator[Packages]:
 
 @asynccontextmanager
 async def _runner(
-    store: ScanStore, banners: BannerSource, limits: RunnerLimits, authority: Authority
+    store: ScanStore, sources: Sources, limits: RunnerLimits, authority: Authority
 ) -> AsyncIterator[ScanRunner]:
-    runner = ScanRunner(store, banners, limits, authority)
+    runner = ScanRunner(store, sources, limits, authority)
     await runner.open()
     try:
         yield runner
@@ -137,7 +138,7 @@ class ScannerContainer(ServiceContainer):
     runner = providers.Resource(
         _runner,
         scan_store,
-        banners,
+        providers.Singleton(Sources, banners, providers.Singleton(ServiceAdvisor, packages)),
         providers.Callable(_runner_limits, settings),
         providers.Callable(partial, authority_of, scopes),
     )

@@ -156,6 +156,7 @@ def scan_message(scan: Scan) -> scan_pb2.Scan:
         end_time=timestamp(scan.end_time),
         scopes=scan.scopes,
         hosts=[_host(scan, host, budget) for host in scan.hosts],
+        knowledge_version=scan.knowledge_version,
     )
 
 
@@ -341,6 +342,7 @@ def _finding(scan_name: str, finding: Finding) -> scan_pb2.ScanFinding:
         title=finding.title,
         evidence=finding.evidence,
         remedy=finding.remedy,
+        vulnerability=_vulnerability(finding.vulnerability) if finding.vulnerability else None,
         create_time=timestamp(finding.create_time),
     )
 

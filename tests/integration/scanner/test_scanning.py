@@ -23,19 +23,24 @@ from securenet_core.exceptions import (
 )
 from securenet_core.principal import ALL_ROLES, Principal
 from securenet_core.sqlalchemy_database import Database
+from securenet_scanner.advisories.knowledge import Knowledge
+from securenet_scanner.advisories.matching import Coverage, PackageMatch, Vulnerability
+from securenet_scanner.convert import scan_message
+from securenet_scanner.cvss import Severity
 from securenet_scanner.network.banners import Banner
 from securenet_scanner.network.connecting import PortState
 from securenet_scanner.network.ports import PortProfile
 from securenet_scanner.network.scopes import Scope
-from securenet_scanner.scans.execution import RunnerLimits
+from securenet_scanner.scans.execution import RunnerLimits, Sources
+from securenet_scanner.scans.exposing import ServiceAdvisor
 from securenet_scanner.scans.running import ScanRunner
-from securenet_scanner.scans.scan import PortFacts, Progress, Scan, ScanSpec, ScanState, StateChange
+from securenet_scanner.scans.scan import Finding, PortFacts, Progress, Scan, ScanSpec, ScanState, StateChange
 from securenet_scanner.scans.scanning import ScanLimits, Scans
 from securenet_scanner.scans.scoping import Scopes, authority_of
 from securenet_scanner.scans.sqlalchemy_models import AuditRow
 from securenet_scanner.scans.sqlalchemy_scans import SqlalchemyScanStore
 from securenet_scanner.scans.sqlalchemy_scopes import SqlalchemyScopeStore
-from securenet_scanner.scans.stores import Page
+from securenet_scanner.scans.stores import Found, Page
 
 pytestmark = pytest.mark.integration
 
@@ -59,6 +64,26 @@ class FakeBanners:
         return Banner(self.data, "redis", tls=False)
 
 
+class FakePackages:
+    """One advisory of Werkzeug; or no knowledge at all."""
+
+    def __init__(self) -> None:
+        self.there = True
+
+    async def knowledge(self) -> Knowledge | None:
+        return Knowledge("v7", datetime.now(UTC), None, (), ("PyPI",), ()) if self.there else None
+
+    async def match(self, purls: Sequence[str]) -> tuple[list[PackageMatch], Knowledge]:
+        knowledge = await self.knowledge()
+        assert knowledge is not None
+        assert purls == ["pkg:pypi/werkzeug@2.0.0"]
+        found = Vulnerability(
+            "PYSEC-1", ("CVE-1",), "too much", Severity.HIGH, "", 7.5, True, 0.5, ("2.0.3",), "why", 1.0,
+            "2024-01-01T00:00:00Z", ("https://example.org/1",),
+        )  # fmt: skip
+        return [PackageMatch(purls[0], Coverage.COVERED, "", (found,), "2.0.3")], knowledge
+
+
 @dataclass
 class Desk:
     """The use-cases with their parts."""
@@ -68,6 +93,7 @@ class Desk:
     runner: ScanRunner
     store: SqlalchemyScanStore
     banners: FakeBanners
+    packages: FakePackages
     database: Database
 
 
@@ -85,11 +111,19 @@ async def desk(url: str, *, limits: ScanLimits | None = None, running: int = 2) 
         return await authority_of(scopes, scan)
 
     banners = FakeBanners()
-    runner = ScanRunner(store, banners, RunnerLimits(max_running=running), authority)
+    packages = FakePackages()
+    sources = Sources(banners, ServiceAdvisor(packages))
+    runner = ScanRunner(store, sources, RunnerLimits(max_running=running), authority)
     await runner.open()
     try:
         yield Desk(
-            Scans(store, scopes, runner, resolver, limits or ScanLimits()), scopes, runner, store, banners, database
+            Scans(store, scopes, runner, resolver, limits or ScanLimits()),
+            scopes,
+            runner,
+            store,
+            banners,
+            packages,
+            database,
         )
     finally:
         await runner.close()
@@ -141,10 +175,35 @@ async def test_a_scan_from_its_start_to_its_findings(database_url: str, port: in
         assert (host.address, host.host_name) == ("127.0.0.1", "here.example")
         assert (host.ports[0].service, host.ports[0].banner) == ("redis", "+PONG\\r\\n")
         assert host.findings[0].title == "Redis answers commands without a password"
+        # No package listens there, so nothing was matched.
+        assert (host.findings[0].vulnerability, done.knowledge_version) == (None, "")
         exposure = await d.scans.exposure(ANNA, "::ffff:127.0.0.1")
         assert [facts.port for facts in exposure.ports] == [port]
         assert (await d.scans.exposure(BERT, "127.0.0.1")).scan_time is None
         assert ("anna", "scan.start", '["scopes/loopback (built in: a machine may look at itself)"]') in await audit(d)
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_what_listens_is_matched_with_advisories(database_url: str, port: int, *, there: bool) -> None:
+    async with desk(database_url) as d:
+        d.packages.there = there
+        d.banners.data = b"HTTP/1.1 200 OK\r\nServer: Werkzeug/2.0.0 Python/3.9.2\r\n\r\n"
+        scan = await d.scans.start(ANNA, spec(port), "", validate_only=False)
+        done = await finished(d, ANNA, scan.id)
+        told = [e.what for e in [e async for e in d.scans.watch(ANNA, scan.id, 0)] if isinstance(e.what, Finding)]
+        assert tuple(told) == done.hosts[0].findings
+        assert done.knowledge_version == ("v7" if there else "")
+        if there:
+            (finding,) = told
+            assert (finding.severity, finding.title) == (Severity.HIGH, "Werkzeug 2.0.0: PYSEC-1 too much")
+            assert finding.remedy == "Upgrade to 2.0.3 or later."
+            assert finding.vulnerability is not None
+            assert (finding.vulnerability.aliases, finding.vulnerability.confidence) == (("CVE-1",), 0.7)
+            message = scan_message(done)
+            assert message.knowledge_version == "v7"
+            assert message.hosts[0].findings[0].vulnerability.id == "PYSEC-1"
+        else:
+            assert told == []
 
 
 async def test_events_are_numbered_and_a_watch_resumes(database_url: str, port: int) -> None:
@@ -343,11 +402,13 @@ async def test_recording_twice_replaces_a_port_and_keeps_one_finding(database_ur
         d.banners.hold.clear()
         scan = await d.scans.start(ANNA, ScanSpec(("127.0.0.1",), ports="1-1000", max_rate=1), "", validate_only=False)
         facts = PortFacts("127.0.0.1", 7, PortState.OPEN)
-        await d.store.record(scan.id, [facts], [], 5, Progress(1000, 5, 1, 1))
-        await d.store.record(
-            scan.id, [PortFacts("127.0.0.1", 7, PortState.OPEN, service="echo")], [], 6, Progress(1000, 6, 1, 1)
-        )
+        finding = Finding("f", "127.0.0.1", 7, Severity.LOW, "t", "e", "r", datetime.now(UTC))
+        first = Found([facts], [finding], "v1")
+        await d.store.record(scan.id, first, 5, Progress(1000, 5, 1, 1))
+        later = Found([PortFacts("127.0.0.1", 7, PortState.OPEN, service="echo")], [finding])
+        await d.store.record(scan.id, later, 6, Progress(1000, 6, 1, 1))
         stored = await d.store.get("red", scan.id)
         assert stored is not None
         assert [port.service for port in stored.hosts[0].ports] == ["echo"]
-        assert stored.checkpoint == 6
+        assert stored.hosts[0].findings == (finding,)
+        assert (stored.checkpoint, stored.knowledge_version) == (6, "v1")

@@ -14,10 +14,11 @@ from typing import Any, Protocol
 from securenet_scanner.network import misconfigurations
 from securenet_scanner.network.banners import Banner, printable
 from securenet_scanner.network.connecting import Answer, ConnectScan, Pace, PortState
-from securenet_scanner.network.services import identify
+from securenet_scanner.network.services import Service, identify
 from securenet_scanner.network.targets import AddressList
+from securenet_scanner.scans.exposing import Exposed
 from securenet_scanner.scans.scan import Finding, PortFacts, Progress, Scan
-from securenet_scanner.scans.stores import ScanStore
+from securenet_scanner.scans.stores import Found, ScanStore
 
 _TICK = 0.1
 _SAVE_EVERY = 1.0
@@ -37,6 +38,22 @@ class BannerSource(Protocol):
     async def read(self, address: str, port: int) -> Banner:
         """What the server says of itself; empty where it says nothing."""
         ...
+
+
+class Advisor(Protocol):
+    """Says what is known of the software that listens."""
+
+    async def look(self, facts: PortFacts, service: Service) -> Exposed:
+        """Findings of a port whose banner was read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Whom a scan asks of an open port."""
+
+    banners: BannerSource
+    advisor: Advisor
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +96,24 @@ class ScanExecution:
     """One scan from its checkpoint to its end."""
 
     def __init__(
-        self, job: ScanJob, store: ScanStore, banners: BannerSource, limits: RunnerLimits, threads: ThreadPoolExecutor
+        self,
+        job: ScanJob,
+        store: ScanStore,
+        sources: Sources,
+        limits: RunnerLimits,
+        threads: ThreadPoolExecutor,
     ) -> None:
         self._job = job
         self._store = store
-        self._banners = banners
+        self._banners = sources.banners
+        self._advisor = sources.advisor
         self._threads = threads
         self._answers: deque[Answer] = deque()
         self._slots = asyncio.Semaphore(limits.banner_connections)
         self._asking: set[asyncio.Task[None]] = set()
         self._ports: list[PortFacts] = []
         self._findings: list[Finding] = []
+        self._knowledge_version = ""
         self._open: set[tuple[str, int]] = set()
         self._asked: Counter[str] = Counter()
         scan = job.scan
@@ -182,18 +206,21 @@ class ScanExecution:
         async with self._slots:
             banner = await self._banners.read(facts.address, facts.port)
         service = identify(banner)
-        self._ports.append(
-            replace(
-                facts,
-                identified=True,
-                service=service.name,
-                product=service.product,
-                version=service.version,
-                cpe=service.cpe,
-                banner=printable(banner.data),
-                tls=banner.tls,
-            )
+        known = replace(
+            facts,
+            identified=True,
+            service=service.name,
+            product=service.product,
+            version=service.version,
+            cpe=service.cpe,
+            banner=printable(banner.data),
+            tls=banner.tls,
         )
+        # Before the port counts as identified: a restart in between asks it again, and so loses no finding.
+        exposed = await self._advisor.look(known, service)
+        self._ports.append(known)
+        self._findings += exposed.findings
+        self._knowledge_version = exposed.knowledge_version or self._knowledge_version
         now = datetime.now(UTC)
         for problem in misconfigurations.check(facts.address, facts.port, banner, service):
             self._findings.append(
@@ -212,7 +239,8 @@ class ScanExecution:
     async def _save(self, mark: int) -> None:
         ports, self._ports = self._ports, []
         findings, self._findings = self._findings, []
-        await self._store.record(self._job.scan.id, ports, findings, mark, self._job.progress)
+        found = Found(ports, findings, self._knowledge_version)
+        await self._store.record(self._job.scan.id, found, mark, self._job.progress)
 
     def _measure(self) -> Progress:
         before = self._job.scan

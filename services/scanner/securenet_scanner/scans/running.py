@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from securenet_core.logs import get_logger
-from securenet_scanner.scans.execution import Authority, BannerSource, RunnerLimits, ScanExecution, ScanJob
+from securenet_scanner.scans.execution import Authority, RunnerLimits, ScanExecution, ScanJob, Sources
 from securenet_scanner.scans.scan import Progress, Scan, ScanState
 from securenet_scanner.scans.stores import ScanStore, StateChangeAt
 
@@ -19,9 +19,9 @@ _log = get_logger(__name__)
 class ScanRunner:
     """Takes scans that are stored, and sees each to its end."""
 
-    def __init__(self, store: ScanStore, banners: BannerSource, limits: RunnerLimits, authority: Authority) -> None:
+    def __init__(self, store: ScanStore, sources: Sources, limits: RunnerLimits, authority: Authority) -> None:
         self._store = store
-        self._banners = banners
+        self._sources = sources
         self._limits = limits
         self._authority = authority
         self._jobs: dict[str, ScanJob] = {}
@@ -92,7 +92,7 @@ class ScanRunner:
                 return
             await self._store.begin(job.scan.id, datetime.now(UTC))
             job.tell()
-            problem = await ScanExecution(job, self._store, self._banners, self._limits, self._threads).run(
+            problem = await ScanExecution(job, self._store, self._sources, self._limits, self._threads).run(
                 self._authority
             )
         except Exception as error:  # noqa: BLE001 - one scan's failure must end that scan, and no other

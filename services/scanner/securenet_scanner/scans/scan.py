@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
+from securenet_scanner.advisories.matching import Vulnerability
 from securenet_scanner.cvss import Severity
 from securenet_scanner.network.connecting import PortState
 from securenet_scanner.network.ports import PortProfile
@@ -99,6 +100,8 @@ class Finding:
     evidence: str
     remedy: str
     create_time: datetime
+    vulnerability: Vulnerability | None = None
+    """What is behind it, where it was matched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,8 @@ class Scan:
     checkpoint: int = 0
     """Every probe below this index is done and stored."""
     hosts: tuple[Host, ...] = field(default=())
+    knowledge_version: str = ""
+    """Of the knowledge that services were matched with last; empty where none was."""
 
     @property
     def name(self) -> str:

@@ -41,6 +41,7 @@ class ScanRow(Base):
     ports_open: Mapped[int] = mapped_column(BigInteger, default=0)
     hosts_up: Mapped[int] = mapped_column(BigInteger, default=0)
     checkpoint: Mapped[int] = mapped_column(BigInteger, default=0)
+    knowledge_version: Mapped[str] = mapped_column(String(128), default="", server_default="")
     last_sequence: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
@@ -79,6 +80,8 @@ class FindingRow(Base):
     evidence: Mapped[str] = mapped_column(Text)
     remedy: Mapped[str] = mapped_column(Text)
     create_time: Mapped[int] = mapped_column(BigInteger)
+    vulnerability: Mapped[str | None] = mapped_column(Text)
+    """JSON."""
 
 
 class EventRow(Base):

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from securenet_scanner.advisories.matching import Vulnerability
 from securenet_scanner.cvss import Severity
 from securenet_scanner.network.connecting import PortState
 from securenet_scanner.network.ports import PortProfile
@@ -110,6 +111,7 @@ def scan_of(row: ScanRow) -> Scan:
         end_time=from_micros(row.end_time),
         error=row.error,
         checkpoint=row.checkpoint,
+        knowledge_version=row.knowledge_version,
     )
 
 
@@ -137,7 +139,12 @@ def port_columns(facts: PortFacts) -> dict[str, object]:
 
 
 def finding_columns(finding: Finding) -> dict[str, object]:
-    return asdict(finding) | {"severity": int(finding.severity), "create_time": to_micros(finding.create_time)}
+    behind = json.dumps(asdict(finding.vulnerability)) if finding.vulnerability else None
+    return asdict(finding) | {
+        "severity": int(finding.severity),
+        "create_time": to_micros(finding.create_time),
+        "vulnerability": behind,
+    }
 
 
 def port_of(row: PortRow) -> PortFacts:
@@ -166,7 +173,16 @@ def finding_of(row: FindingRow) -> Finding:
         evidence=row.evidence,
         remedy=row.remedy,
         create_time=_EPOCH + timedelta(microseconds=row.create_time),
+        vulnerability=_vulnerability(row.vulnerability),
     )
+
+
+def _vulnerability(text: str | None) -> Vulnerability | None:
+    if text is None:
+        return None
+    fields = json.loads(text)
+    lists = {name: tuple(fields[name]) for name in ("aliases", "fixed_versions", "references")}
+    return Vulnerability(**(fields | lists | {"severity": Severity(fields["severity"])}))
 
 
 def state_payload(change: StateChange) -> str:
@@ -186,7 +202,10 @@ def _read_port(payload: str) -> PortFacts:
 def _read_finding(payload: str) -> Finding:
     columns = json.loads(payload)
     when = _EPOCH + timedelta(microseconds=columns["create_time"])
-    return Finding(**(columns | {"severity": Severity(columns["severity"]), "create_time": when}))
+    # Events of an earlier release do not speak of vulnerabilities.
+    behind = _vulnerability(columns.get("vulnerability"))
+    changed = {"severity": Severity(columns["severity"]), "create_time": when, "vulnerability": behind}
+    return Finding(**(columns | changed))
 
 
 EVENT_READERS: dict[str, Callable[[str], PortFacts | Finding | StateChange]] = {

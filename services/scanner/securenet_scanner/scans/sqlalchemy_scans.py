@@ -18,7 +18,6 @@ from securenet_scanner.scans.scan import (
     AuditEntry,
     Event,
     Exposure,
-    Finding,
     Plan,
     PortFacts,
     Progress,
@@ -40,7 +39,7 @@ from securenet_scanner.scans.sqlalchemy_rows import (
     state_payload,
     to_micros,
 )
-from securenet_scanner.scans.stores import Page, QueueFullError, StateChangeAt
+from securenet_scanner.scans.stores import Found, Page, QueueFullError, StateChangeAt
 
 _EXPOSURE_SCANS = 50
 """Scans looked through for a host's exposure, the latest first."""
@@ -138,9 +137,7 @@ class SqlalchemyScanStore:
 
         await self._database.run(work)
 
-    async def record(
-        self, scan_id: str, ports: Sequence[PortFacts], findings: Sequence[Finding], checkpoint: int, progress: Progress
-    ) -> None:
+    async def record(self, scan_id: str, found: Found, checkpoint: int, progress: Progress) -> None:
         """Keep what was found."""
 
         def work(session: Session) -> None:
@@ -148,16 +145,17 @@ class SqlalchemyScanStore:
             if row is None:
                 return
             events: list[tuple[str, str]] = []
-            for facts in ports:
+            for facts in found.ports:
                 session.merge(PortRow(scan_id=scan_id, tenant=row.tenant, **port_columns(facts)))
                 if facts.state is PortState.OPEN:
                     events.append(("port", json.dumps(port_columns(facts))))
-            for finding in findings:
+            for finding in found.findings:
                 if session.get(FindingRow, (scan_id, finding.id)) is None:
                     session.add(FindingRow(scan_id=scan_id, **finding_columns(finding)))
                     events.append(("finding", json.dumps(finding_columns(finding))))
             _append(session, row, events)
             row.checkpoint = checkpoint
+            row.knowledge_version = found.knowledge_version or row.knowledge_version
             set_progress(row, progress)
 
         await self._database.run(work)

@@ -29,6 +29,16 @@ class Page:
     """(create time in microseconds since 1970, id) of the last item of the page before."""
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a scan found since it was stored last."""
+
+    ports: Sequence[PortFacts] = ()
+    findings: Sequence[Finding] = ()
+    knowledge_version: str = ""
+    """Of the knowledge that services were matched with; empty where none was since."""
+
+
 class QueueFullError(Exception):
     """As many scans wait as may."""
 
@@ -71,9 +81,7 @@ class ScanStore(Protocol):
         """It runs now; says so once, also where it was running before a restart."""
         ...
 
-    async def record(
-        self, scan_id: str, ports: Sequence[PortFacts], findings: Sequence[Finding], checkpoint: int, progress: Progress
-    ) -> None:
+    async def record(self, scan_id: str, found: Found, checkpoint: int, progress: Progress) -> None:
         """Keep what was found; what was known of a port before is replaced."""
         ...
 
