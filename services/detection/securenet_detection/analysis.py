@@ -50,6 +50,8 @@ class Analysis:
         verdicts = self._engine.analyze(batch, dry_run=dry_run, tenant=tenant, scope=scope)
         self.counters.flows += len(batch)
         self.counters.sightings += len(verdicts.sightings)
+        if not dry_run and not scope and len(batch):
+            self._ledger.advance(tenant, int(batch.start_time_ns.max()))
         return verdicts
 
     def keep(self, sightings: Sequence[Sighting]) -> asyncio.Task[None] | None:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import structlog
 from dependency_injector import providers
 
 from securenet_core.channels import ChannelSettings, open_aio_channel
@@ -21,7 +22,7 @@ from securenet_core.serving import ServiceDefinition
 from securenet_core.sqlalchemy_database import Database, sqlite_url
 from securenet_detection.analysis import Analysis
 from securenet_detection.engine import Engine
-from securenet_detection.findings.ledger import Ledger
+from securenet_detection.findings.ledger import Ledger, Retention
 from securenet_detection.findings.sqlalchemy_finding_store import MIGRATIONS, SqlalchemyFindingStore
 from securenet_detection.models.follower import ModelFollower
 from securenet_detection.models.grpc_model_source import GrpcModelSource
@@ -48,9 +49,29 @@ async def _open_database(settings: DetectionSettings) -> AsyncIterator[Database]
 
 
 async def _open_ledger(settings: DetectionSettings, database: Database) -> AsyncIterator[Ledger]:
-    ledger = Ledger(SqlalchemyFindingStore(database.engine), limit=settings.finding_queue)
+    ledger = Ledger(
+        SqlalchemyFindingStore(database.engine),
+        limit=settings.finding_queue,
+        half_life_seconds=settings.risk_half_life_hours * 3600,
+        retention=Retention(settings.retention_days, settings.retention_findings, settings.retention_labels),
+    )
+    sweeping = asyncio.create_task(_sweep_findings(ledger), name="findings-sweeper")
     yield ledger
+    sweeping.cancel()
+    with suppress(asyncio.CancelledError):
+        await sweeping
     await ledger.close()
+
+
+async def _sweep_findings(ledger: Ledger) -> None:
+    """Ends suppressions in time, and forgets what retention no longer keeps."""
+    while True:
+        await asyncio.sleep(_SWEEP_SECONDS)
+        try:
+            await ledger.sweep()
+        except Exception:
+            # The next round may find the database in better health; probes and calls say meanwhile that it is not.
+            structlog.get_logger().exception("findings_sweep_failed")
 
 
 async def _open_engine(settings: DetectionSettings, models: ModelSlot) -> AsyncIterator[Engine]:
@@ -134,9 +155,9 @@ def _probes(database: Database, models: ModelSlot) -> list[object]:
 
 
 async def _export_metrics(
-    runtime: Runtime, analysis: Analysis, engine: Engine, models: ModelSlot
+    runtime: Runtime, analysis: Analysis, engine: Engine, models: ModelSlot, ledger: Ledger
 ) -> AsyncIterator[EngineCollector]:
-    collector = EngineCollector(analysis, engine, models)
+    collector = EngineCollector(analysis, engine, models, ledger)
     runtime.registry.register(collector)
     yield collector
     runtime.registry.unregister(collector)
@@ -153,7 +174,7 @@ class DetectionContainer(ServiceContainer):
     engine = providers.Resource(_open_engine, settings, models)
     follower = providers.Resource(_follow_registry, settings, models)
     analysis = providers.Singleton(Analysis, engine, ledger, chunk_rows=settings.provided.chunk_rows)
-    collector = providers.Resource(_export_metrics, runtime, analysis, engine, models)
+    collector = providers.Resource(_export_metrics, runtime, analysis, engine, models, ledger)
     servicer = providers.Singleton(
         DetectionServicer,
         analysis=analysis,

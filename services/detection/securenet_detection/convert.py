@@ -17,9 +17,10 @@ from securenet.detection.v1 import detection_pb2, finding_pb2, verdict_pb2
 from securenet_core.exceptions import InvalidArgumentError
 from securenet_detection.engine import DetectorStatus
 from securenet_detection.findings.finding import AnalystVerdict, Finding, FindingStatus, Suppression
+from securenet_detection.findings.history import FindingEvent, Label
 from securenet_detection.findings.interface import FindingFilter
 from securenet_detection.findings.ledger import FindingEdit
-from securenet_detection.grpc_flows import Columns
+from securenet_detection.grpc_flows import Columns, flow_record
 from securenet_detection.models.interface import ModelReference
 from securenet_detection.models.serving import ServingModel
 from securenet_detection.threats import Evidence, Skipped, Technique, ThreatLevel
@@ -137,7 +138,8 @@ def finding(found: Finding) -> finding_pb2.Finding:
         name=f"findings/{found.id}",
         status=_number(found.status),
         threat_level=_number(found.threat_level),
-        risk=round(found.risk * 100, 6),
+        risk=round(found.risk * found.fading * 100, 6),
+        peak_risk=round(found.risk * 100, 6),
         entity=found.entity,
         detectors=[found.evidence.detector],
         techniques=[technique(one) for one in found.evidence.techniques],
@@ -159,6 +161,37 @@ def finding(found: Finding) -> finding_pb2.Finding:
         sensor_ids=found.sensor_ids,
         state_scope=found.state_scope,
     )
+
+
+def finding_event(entry: FindingEvent) -> finding_pb2.FindingEvent:
+    """An entry of a finding's history."""
+    return finding_pb2.FindingEvent(
+        event_time=timestamp(entry.time_ns),
+        action=_number(entry.action),
+        actor=entry.actor,
+        status_before=_number(entry.status_before),
+        status_after=_number(entry.status_after),
+        analyst_verdict_before=_number(entry.verdict_before),
+        analyst_verdict_after=_number(entry.verdict_after),
+        comment=entry.comment,
+        revision=entry.revision,
+    )
+
+
+def labeled_flows(label: Label) -> list[finding_pb2.LabeledFlow]:
+    """The flows of a label."""
+    return [
+        finding_pb2.LabeledFlow(
+            flow=flow_record(flow),
+            analyst_verdict=_number(label.verdict),
+            finding=f"findings/{label.finding_id}",
+            detector=label.detector,
+            techniques=[technique(one) for one in label.techniques],
+            labeled_by=label.labeled_by,
+            label_time=timestamp(label.label_ns),
+        )
+        for flow in label.flows
+    ]
 
 
 def finding_filter(request: detection_pb2.ListFindingsRequest) -> FindingFilter:

@@ -229,6 +229,31 @@ def flow_row(record: flow_pb2.FlowRecord) -> FlowRow:
     )
 
 
+def flow_record(flow: Mapping[str, str | int]) -> flow_pb2.FlowRecord:
+    """The record of a flow that is kept as plain values by column."""
+    record = flow_pb2.FlowRecord(
+        flow_id=str(flow.get("flow_id", "")), src_ip=str(flow["src_ip"]), dst_ip=str(flow["dst_ip"])
+    )
+    start, protocol = int(flow["start_time_ns"]), int(flow["protocol"])
+    record.start_time.seconds, record.start_time.nanos = divmod(start, 1_000_000_000)
+    record.protocol = protocol  # type: ignore[assignment]  # an open enum
+    if "duration_ns" in flow:
+        record.duration.FromNanoseconds(int(flow["duration_ns"]))
+    if flow.get("conn_state"):
+        record.conn_state = int(flow["conn_state"])  # type: ignore[assignment]  # an enum's number
+    for name in (*_RECORD_NUMBERS, *_RECORD_TEXTS):
+        if name in flow:
+            setattr(record, name, flow[name])
+    # A flow has one activity at most; the first that says anything is it.
+    for activity, fields in _ACTIVITIES.items():
+        known = [(field, flow[column]) for field, column, _ in fields if column in flow]
+        for field, value in known:
+            setattr(getattr(record, activity), field, value)
+        if known:
+            break
+    return record
+
+
 def _read_activity(
     activity: Any, fields: Iterable[tuple[str, str, bool]], numbers: dict[str, int], texts: dict[str, str]
 ) -> None:

@@ -9,14 +9,16 @@ from prometheus_client.registry import Collector
 
 from securenet_detection.analysis import Analysis
 from securenet_detection.engine import Engine
+from securenet_detection.findings.ledger import Ledger
 from securenet_detection.models.serving import ModelSlot
 
 
 class EngineCollector(Collector):
     """Reads counters when it is scraped; the hot path only adds to plain numbers."""
 
-    def __init__(self, analysis: Analysis, engine: Engine, models: ModelSlot) -> None:
+    def __init__(self, analysis: Analysis, engine: Engine, models: ModelSlot, ledger: Ledger) -> None:
         self._analysis = analysis
+        self._ledger = ledger
         self._engine = engine
         self._models = models
 
@@ -44,3 +46,10 @@ class EngineCollector(Collector):
         if current is not None:
             model.add_metric([current.reference.name], 1)
         yield model
+        deleted = CounterMetricFamily(
+            "securenet_detection_retention_deleted", "Findings and labels that retention deleted.", labels=["reason"]
+        )
+        pruned = self._ledger.counters
+        for reason, count in (("age", pruned.expired), ("number", pruned.surplus), ("labels", pruned.labels)):
+            deleted.add_metric([reason], count)
+        yield deleted

@@ -21,6 +21,7 @@ from securenet_detection.analysis import Analysis
 from securenet_detection.batching import Batcher
 from securenet_detection.engine import Engine
 from securenet_detection.findings.ledger import Ledger
+from securenet_detection.findings.resumption import resume_position, resume_token
 from securenet_detection.models.serving import ModelSlot
 from securenet_detection.pipeline import Prepared, in_order
 
@@ -39,8 +40,8 @@ POLICY: Final = Policy(
             (
                 _ANYBODY,
                 (
-                    "ListFindings", "GetFinding", "WatchFindings", "ListSuppressions", "ListDetectors",
-                    "GetServingModel",
+                    "ListFindings", "GetFinding", "WatchFindings", "ListFindingEvents", "ExportLabels",
+                    "ListSuppressions", "ListDetectors", "GetServingModel",
                 ),
             ),
             (_ANALYSTS, ("UpdateFinding", "CreateSuppression", "DeleteSuppression", "PreviewSuppression")),
@@ -195,14 +196,14 @@ class DetectionServicer:
         self, request: detection_pb2.WatchFindingsRequest, _context: Any
     ) -> AsyncIterator[detection_pb2.WatchFindingsResponse]:
         """Findings as they change."""
-        after = _position(request.resume_token, ("watch",), int)
+        tenant, identity = current_principal().tenant, await self._ledger.identity()
+        after = resume_position(request.resume_token, tenant=tenant, identity=identity)
         async for found, change in self._ledger.watch(
-            current_principal().tenant, after, existing=request.include_existing,
-            min_threat_level=request.min_threat_level,
-        ):  # fmt: skip
+            tenant, after, existing=request.include_existing, min_threat_level=request.min_threat_level
+        ):
             yield detection_pb2.WatchFindingsResponse(
                 finding=None if found is None else convert.finding(found),
-                resume_token=encode_page_token([change], ("watch",)),
+                resume_token=resume_token(change, tenant=tenant, identity=identity),
             )
 
     async def UpdateFinding(
@@ -213,6 +214,30 @@ class DetectionServicer:
         edit = convert.finding_edit(request, caller.subject)
         found = await self._ledger.edit(caller.tenant, _id(request.name), edit)
         return detection_pb2.UpdateFindingResponse(finding=convert.finding(found))
+
+    async def ListFindingEvents(
+        self, request: detection_pb2.ListFindingEventsRequest, _context: Any
+    ) -> detection_pb2.ListFindingEventsResponse:
+        """A page of a finding's history."""
+        size, query = page_size(request.page_size), ("events", request.name)
+        position = decode_page_token(request.page_token, query, length=2)
+        before = None if position is None else (int(position[0] or 0), int(position[1] or 0))
+        found = await self._ledger.events(current_principal().tenant, _id(request.name), before, size + 1)
+        return detection_pb2.ListFindingEventsResponse(
+            events=[convert.finding_event(one) for one in found[:size]],
+            next_page_token=encode_page_token([found[size - 1].change, int(found[size - 1].action)], query)
+            if len(found) > size
+            else "",
+        )
+
+    async def ExportLabels(
+        self, request: detection_pb2.ExportLabelsRequest, _context: Any
+    ) -> AsyncIterator[detection_pb2.ExportLabelsResponse]:
+        """What people found out, flow by flow."""
+        after_ns = convert.nanoseconds(request.labeled_after_time, "labeled_after_time")
+        async for label in self._ledger.labels(current_principal().tenant, after_ns):
+            for flow in convert.labeled_flows(label):
+                yield detection_pb2.ExportLabelsResponse(labeled_flow=flow)
 
     async def CreateSuppression(
         self, request: detection_pb2.CreateSuppressionRequest, _context: Any
@@ -244,7 +269,8 @@ class DetectionServicer:
         self, request: detection_pb2.DeleteSuppressionRequest, _context: Any
     ) -> detection_pb2.DeleteSuppressionResponse:
         """Ends a suppression."""
-        reopened = await self._ledger.unsuppress(current_principal().tenant, _id(request.name))
+        caller = current_principal()
+        reopened = await self._ledger.unsuppress(caller.tenant, _id(request.name), caller.subject)
         return detection_pb2.DeleteSuppressionResponse(findings_reopened=reopened)
 
     async def PreviewSuppression(

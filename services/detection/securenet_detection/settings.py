@@ -25,6 +25,7 @@ Slots = Annotated[int, Field(ge=64, le=1 << 24), AfterValidator(_power_of_two)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Bytes = Annotated[int, Field(ge=1, le=1 << 50)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86_400)]
+Hours = Annotated[float, Field(gt=0, le=7 * 24)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -40,6 +41,12 @@ class StateSettings(_Part):
 
     members: Slots = 1 << 18
     """Members of their sets (destinations, ports) remembered by each detector that tells them apart; a power of two."""
+
+    rings: Slots = 1 << 13
+    """Pairs whose last 64 connections beacon remembers; a power of two. 8,192 take 11 MB."""
+
+    sources: Slots = 1 << 14
+    """Sources whose usual volume exfiltration remembers; a power of two. 16,384 take 9 MB."""
 
     contexts: Slots = 1 << 16
     """Sources and destinations whose history feeds the model's features; a power of two."""
@@ -132,6 +139,31 @@ class IcmpTunnelSettings(_Part):
     """How far back is counted."""
 
 
+class LateralMovementSettings(_Part):
+    """Thresholds of lateral-movement."""
+
+    medium_destinations: Count = 3
+    """Internal hosts administered for the first time, by a source that is known, for MEDIUM; one is LOW."""
+
+    high_destinations: Count = 6
+    """The same for HIGH."""
+
+    learning_destinations: Count = 4
+    """The same for LOW, the most that a source may get that is still being learnt."""
+
+    popular_sources: Count = 3
+    """A service of a host that so many sources used before is everybody's, and no news."""
+
+    learning_seconds: Seconds = 1800.0
+    """How long a source is watched before it is judged."""
+
+    learning_flows: Count = 50
+    """In how many flows a source is watched before it is judged."""
+
+    window_seconds: Seconds = 1800.0
+    """How far back is counted."""
+
+
 class OddPortSettings(_Part):
     """Thresholds of odd-port."""
 
@@ -143,6 +175,114 @@ class OddPortSettings(_Part):
 
     window_seconds: Seconds = 3600.0
     """How far back is counted, and how long evidence lasts."""
+
+
+class PrevalenceSettings(_Part):
+    """When a destination outside is usual: what several detectors hold a command server's opposite for."""
+
+    popular_hosts: Count = 4
+    """Own hosts that make a destination popular, at least."""
+
+    popular_share: Probability = 0.05
+    """Share of the own hosts that makes it popular, where that is more."""
+
+    rare_share: Probability = 0.02
+    """Share of the own hosts up to which it is rare; one host always is."""
+
+    known_hosts: Count = 10
+    """Own hosts that must be known before anything is held for rare."""
+
+    days: Annotated[float, Field(gt=0, le=365)] = 7.0
+    """Days after which who used a destination is forgotten by degrees."""
+
+
+class BeaconSettings(_Part):
+    """Thresholds of beacon."""
+
+    score: Probability = 0.7
+    """Mean of the four subscores from which a pair of at least 16 calls is a beacon."""
+
+    high_score: Probability = 0.9
+    """The same for HIGH, which only rare destinations reach."""
+
+    percentile: Annotated[float, Field(ge=0.5, le=0.9999)] = 0.9999
+    """Share of series of calls at random times that must be less regular."""
+
+    window_seconds: Annotated[float, Field(ge=60, le=7 * 86_400)] = 86_400.0
+    """Silence after which a pair begins anew."""
+
+
+class LongConnectionSettings(_Part):
+    """Thresholds of long-connection, hours of connected time within the window."""
+
+    low_hours: Hours = 1.0
+    """LOW."""
+
+    medium_hours: Hours = 4.0
+    """MEDIUM, but to destinations that are popular."""
+
+    high_hours: Hours = 12.0
+    """HIGH, to destinations that are known to be rare and not to services that push."""
+
+    web_low_hours: Hours = 4.0
+    """LOW to ports of services that push (web, mail, chat)."""
+
+    web_medium_hours: Hours = 12.0
+    """MEDIUM to them; by itself a connection to them is never HIGH."""
+
+    window_seconds: Annotated[float, Field(ge=3600, le=7 * 86_400)] = 86_400.0
+    """How far back is counted."""
+
+
+class StrobeSettings(_Part):
+    """Thresholds of strobe."""
+
+    connections: Count = 86_400
+    """Connections to one destination and port."""
+
+    window_seconds: Seconds = 86_400.0
+    """How far back is counted."""
+
+
+class ExfiltrationSettings(_Part):
+    """Thresholds of exfiltration."""
+
+    bytes: Bytes = 500_000_000
+    """Bytes to one destination outside that stand out, whoever sends them."""
+
+    unusual_bytes: Bytes = 50_000_000
+    """Fewest bytes that stand out because their source does not send so much as a rule."""
+
+    unusual_times: Annotated[int, Field(ge=2, le=1000)] = 8
+    """How many times its usual (99 % quantile of its hours) a source must send to stand out."""
+
+    history_hours: Annotated[int, Field(ge=2, le=1000)] = 24
+    """Hours in which a source sent something before its usual is known."""
+
+    asymmetry: Probability = 0.8
+    """(out − in) / (out + in) from which traffic is an upload."""
+
+    window_seconds: Seconds = 3600.0
+    """How far back is counted."""
+
+
+class FloodSettings(_Part):
+    """Thresholds of flood."""
+
+    connections_per_second: Count = 100
+    """Connections a second to one destination that come to nothing, from many sources."""
+
+    sources: Annotated[int, Field(ge=2, le=200)] = 50
+    """Sources that are many."""
+
+    packets_per_second: Count = 5000
+    """Packets a second to one destination without an answer, from however many sources."""
+
+    window_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 10.0
+    """How far back is counted."""
+
+    hold_seconds: Seconds = 60.0
+    """How long evidence lasts."""
 
 
 class ModelDetectorSettings(_Part):
@@ -176,8 +316,29 @@ class DetectorSettings(_Part):
     icmp_tunnel: IcmpTunnelSettings = IcmpTunnelSettings()
     """icmp-tunnel."""
 
+    lateral_movement: LateralMovementSettings = LateralMovementSettings()
+    """lateral-movement."""
+
     odd_port: OddPortSettings = OddPortSettings()
     """odd-port."""
+
+    prevalence: PrevalenceSettings = PrevalenceSettings()
+    """What usual destinations are, to beacon and long-connection."""
+
+    beacon: BeaconSettings = BeaconSettings()
+    """beacon."""
+
+    long_connection: LongConnectionSettings = LongConnectionSettings()
+    """long-connection."""
+
+    strobe: StrobeSettings = StrobeSettings()
+    """strobe."""
+
+    exfiltration: ExfiltrationSettings = ExfiltrationSettings()
+    """exfiltration."""
+
+    flood: FloodSettings = FloodSettings()
+    """flood."""
 
     model: ModelDetectorSettings = ModelDetectorSettings()
     """model."""
@@ -241,6 +402,18 @@ class DetectionSettings(ServerSettings):
 
     finding_queue: Annotated[int, Field(ge=1, le=1_000_000)] = 65_536
     """Changes to findings waiting for the store; above it calls that make findings answer RESOURCE_EXHAUSTED."""
+
+    risk_half_life_hours: Annotated[float, Field(ge=0.01, le=8760)] = 24.0
+    """Hours, by the time of the flows, in which the risk of a finding that is not seen again halves."""
+
+    retention_days: Annotated[float, Field(gt=0, le=36_500)] = 90.0
+    """Days after which a finding that did not change is deleted."""
+
+    retention_findings: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
+    """Findings kept of a tenant; beyond it resolved ones go first, then suppressed ones, each the oldest first."""
+
+    retention_labels: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
+    """Analysts' verdicts kept of a tenant as training labels; they outlive their findings."""
 
     detectors: DetectorSettings = DetectorSettings()
     """Thresholds and state of detectors."""

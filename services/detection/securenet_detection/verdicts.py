@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.findings.sighting import Origin, Sighting, finding_id
+from securenet_detection.flow_samples import FlowFinder
 from securenet_detection.fusion import WEIGHTS
 from securenet_detection.models.interface import ModelReference
 from securenet_detection.threats import Evidence, Skipped, ThreatLevel
@@ -106,23 +107,35 @@ def sightings(
     risks: NDArray[np.float64],
 ) -> tuple[tuple[int, Sighting], ...]:
     """What the detectors have to report, with the row that made it, in row order."""
+    finder = FlowFinder(seen.batch)
     reports = [
-        (row, _sighting(origin, seen, speaker, observed, row, level=int(levels[row]), risk=float(risks[row])))
+        (row, _sighting(origin, seen, finder, speaker, observed, row, int(levels[row]), float(risks[row])))
         for speaker, observed in columns
         for row in np.flatnonzero(observed.event).tolist()
     ]
     return tuple(sorted(reports, key=lambda report: report[0]))
 
 
-def _sighting(
-    origin: Origin, seen: Observation, speaker: Speaker, observed: Observed, row: int, *, level: int, risk: float
+def _sighting(  # noqa: PLR0917 - one call, from above
+    origin: Origin,
+    seen: Observation,
+    finder: FlowFinder,
+    speaker: Speaker,
+    observed: Observed,
+    row: int,
+    level: int,
+    risk: float,
 ) -> Sighting:
     scope = speaker.scope(seen, row)
-    # The row itself comes first: it may be one that was not sampled.
-    peers = (seen.destination(row), *(sample.peer for sample in speaker.samples(observed, row)))
+    # The row itself comes first: it may be one that was not sampled. Where the entity is the victim, its peer calls it.
+    peer = seen.destination(row)
+    if peer == scope.entity:
+        peer = seen.source(row)
+    peers = (peer, *(sample.peer for sample in speaker.samples(observed, row)))
+    evidence = _evidence(origin, speaker, observed, seen, row)
     return Sighting(
         tenant=origin.tenant,
-        evidence=_evidence(origin, speaker, observed, seen, row),
+        evidence=evidence,
         entity=scope.entity,
         peer_scope=scope.peers,
         port=scope.port,
@@ -134,6 +147,7 @@ def _sighting(
         last_seen_ns=int(seen.start_time_ns[row]),
         count=int(observed.flows[row]),
         state_scope=origin.scope,
+        flows=finder.records(row, evidence.flow_ids, _FLOW_IDS),
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
-from securenet_detection.findings.sighting import Sighting
+from securenet_detection.findings.sighting import FlowRecord, Sighting
 from securenet_detection.fusion import WEIGHTS
 from securenet_detection.threats import Evidence, ThreatLevel
 
@@ -37,8 +38,16 @@ class AnalystVerdict(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One incident. Times are nanoseconds since the epoch, risk is 0–1; `change` orders all changes of the store;
-    `state_scope` is empty for what was found in the tenant's own state."""
+    """One incident. Times are nanoseconds since the epoch.
+
+    Attributes:
+        risk: the highest that it reached, 0–1; the level is of it.
+        flows: at most ten flows that show it, as far as they were at hand when it was reported.
+        held_status: the status that comes back when the last suppression ends; None where none holds it.
+        change: orders all changes of the store.
+        state_scope: empty for what was found in the tenant's own state.
+        fading: share of the risk that is left now, 1 as stored; see :mod:`securenet_detection.findings.fading`.
+    """
 
     tenant: str
     id: str
@@ -63,6 +72,9 @@ class Finding:
     suppressions: tuple[str, ...] = ()
     change: int = 0
     state_scope: str = ""
+    flows: tuple[FlowRecord, ...] = ()
+    held_status: FindingStatus | None = None
+    fading: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +92,12 @@ class Suppression:
     created_by: str
     create_ns: int
 
+    def holds(self, finding: Finding) -> bool:
+        """Whether it keeps the finding out of the list. What is resolved needs no keeping out."""
+        return finding.status != FindingStatus.RESOLVED and self.matches(finding)
+
     def matches(self, finding: Finding) -> bool:
-        """Whether it holds the finding back. With a peer network, every known peer must lie in it."""
+        """Whether all conditions hold. With a peer network, every known peer must lie in it."""
         return (
             self.detector in ("", finding.evidence.detector)
             and self.port in (None, finding.port)
@@ -115,6 +131,7 @@ def merge(finding: Finding | None, sighting: Sighting, now_ns: int) -> Finding:
             update_ns=now_ns,
             count=sighting.count,
             state_scope=sighting.state_scope,
+            flows=sighting.flows[:MAX_FLOW_IDS],
         )
     flow_ids = _union(finding.flow_ids, evidence.flow_ids, MAX_FLOW_IDS)
     best = max(finding.evidence, evidence, key=_gravity)
@@ -132,18 +149,24 @@ def merge(finding: Finding | None, sighting: Sighting, now_ns: int) -> Finding:
         update_ns=now_ns,
         count=max(finding.count, sighting.count),
         revision=finding.revision + 1,
+        flows=_distinct((*finding.flows, *sighting.flows), MAX_FLOW_IDS),
     )
 
 
 def hold_back(finding: Finding, suppressions: Sequence[Suppression]) -> Finding:
-    """The finding as the given suppressions leave it: suppressed by those that match, or open again without any."""
-    names = tuple(suppression.id for suppression in suppressions if suppression.matches(finding))
-    status = finding.status
-    if names and status != FindingStatus.RESOLVED:
+    """The finding as the given suppressions leave it: suppressed by those that hold it, else as it was before them."""
+    names = tuple(suppression.id for suppression in suppressions if suppression.holds(finding))
+    status, held = finding.status, finding.held_status
+    if names:
+        # What a person suppressed by hand stays so when the rules are gone.
+        if status != FindingStatus.SUPPRESSED or not finding.suppressions:
+            held = status
         status = FindingStatus.SUPPRESSED
-    elif not names and finding.suppressions and status == FindingStatus.SUPPRESSED:
-        status = FindingStatus.NEW
-    return replace(finding, status=status, suppressions=names)
+    elif finding.suppressions and status == FindingStatus.SUPPRESSED:
+        status, held = held or FindingStatus.NEW, None
+    else:
+        held = None
+    return replace(finding, status=status, suppressions=names, held_status=held)
 
 
 def address_key(address: str) -> bytes:
@@ -173,3 +196,8 @@ def _gravity(evidence: Evidence) -> tuple[float, float]:
 
 def _union(known: tuple[str, ...], more: tuple[str, ...], limit: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*known, *more)))[:limit]
+
+
+def _distinct(flows: Iterable[FlowRecord], limit: int) -> tuple[FlowRecord, ...]:
+    known = {json.dumps(flow, sort_keys=True): flow for flow in flows}
+    return tuple(known.values())[:limit]

@@ -20,9 +20,11 @@ from securenet_core.exceptions import (
     FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
+    OutOfRangeError,
     ResourceExhaustedError,
     UnavailableError,
 )
+from securenet_detection.findings.fading import FlowClock, faded
 from securenet_detection.findings.finding import (
     AnalystVerdict,
     Finding,
@@ -30,6 +32,7 @@ from securenet_detection.findings.finding import (
     Suppression,
     network_range,
 )
+from securenet_detection.findings.history import FindingEvent, Label
 from securenet_detection.findings.interface import FindingFilter, FindingStore
 from securenet_detection.findings.sighting import Sighting
 
@@ -40,6 +43,9 @@ _POLL: Final = 1.0
 _HEARTBEAT: Final = 15.0
 
 _WATCH_PAGE: Final = 200
+_LABEL_PAGE: Final = 200
+#: Findings that retention deletes in one transaction.
+_PRUNE_PAGE: Final = 500
 _SUPPRESSIONS: Final = 1000
 _LONGEST_SUPPRESSION_NS: Final = 366 * 86_400 * 10**9
 
@@ -55,6 +61,30 @@ class FindingEdit:
     by: str
 
 
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long findings are kept.
+
+    Attributes:
+        days: since the latest change.
+        findings: of a tenant.
+        labels: of a tenant.
+    """
+
+    days: float = 90.0
+    findings: int = 100_000
+    labels: int = 100_000
+
+
+@dataclass(slots=True)
+class LedgerCounters:
+    """What retention deleted since the start, for metrics."""
+
+    expired: int = 0
+    surplus: int = 0
+    labels: int = 0
+
+
 @dataclass(slots=True)
 class _Waiting:
     sightings: Sequence[Sighting]
@@ -67,13 +97,27 @@ class Ledger:
     Args:
         store: where they are kept.
         limit: sightings that may wait for the store.
+        half_life_seconds: in which risk halves, by the time of the flows.
+        retention: how long findings are kept.
         clock_ns: now, nanoseconds since the epoch.
     """
 
-    def __init__(self, store: FindingStore, *, limit: int, clock_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        store: FindingStore,
+        *,
+        limit: int,
+        half_life_seconds: float = 86_400.0,
+        retention: Retention | None = None,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._store = store
         self._limit = limit
+        self._half_life_ns = max(int(half_life_seconds * 1e9), 1)
+        self._retention = retention or Retention()
         self._clock_ns = clock_ns
+        self._flow_clock = FlowClock()
+        self.counters = LedgerCounters()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="findings-writer")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="findings-reader")
         self._waiting: list[_Waiting] = []
@@ -96,8 +140,17 @@ class Ledger:
                 retry_after=1.0,
             )
 
+    def advance(self, tenant: str, start_ns: int) -> None:
+        """Flows of a tenant came, the latest of which started at `start_ns`: older findings are further in the past."""
+        self._flow_clock.advance(tenant, start_ns, self._clock_ns())
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything that was reported is stored."""
+        return not self._pending
+
     async def record(self, sightings: Sequence[Sighting]) -> None:
-        """Returns when the sightings are stored for good.
+        """Returns when the sightings are stored for good, and all that were reported before them.
 
         Raises:
             UnavailableError: the store failed; the sightings are kept and written with the next ones.
@@ -151,7 +204,7 @@ class Ledger:
         """
         _check_network("entity", wanted.entity)
         await self._write(lambda: self._store.expire(self._clock_ns()))
-        return await self._read(lambda: self._store.page(tenant, wanted, before_change, limit))
+        return await self._read(lambda: self._aged(tenant, self._store.page(tenant, wanted, before_change, limit)))
 
     async def get(self, tenant: str, finding_id: str) -> Finding:
         """One finding.
@@ -162,7 +215,35 @@ class Ledger:
         found = await self._read(lambda: self._store.get(tenant, finding_id))
         if found is None:
             raise NotFoundError(f"findings/{finding_id}: there is no such finding")
-        return found
+        return self._aged(tenant, [found])[0]
+
+    def _aged(self, tenant: str, found: list[Finding]) -> list[Finding]:
+        """Findings with the share of their risk that is left; reads, so not for the event loop."""
+        known, stored = self._flow_clock.now(tenant), self._store.newest(tenant)
+        now_ns = max((time for time in (known, stored) if time is not None), default=None)
+        return [faded(finding, now_ns, self._half_life_ns) for finding in found]
+
+    async def events(
+        self, tenant: str, finding_id: str, before: tuple[int, int] | None, limit: int
+    ) -> list[FindingEvent]:
+        """Who changed a finding, how and when, the latest first.
+
+        Raises:
+            NotFoundError: the tenant has none of that id.
+        """
+        await self.get(tenant, finding_id)
+        return await self._read(lambda: self._store.events(tenant, finding_id, before, limit))
+
+    async def labels(self, tenant: str, after_ns: int) -> AsyncIterator[Label]:
+        """What people found out at or after a time, in the order in which they said it."""
+        position = 0
+        while True:
+            page = await self._read(partial(self._store.labels, tenant, after_ns, position, _LABEL_PAGE))
+            for label in page:
+                yield label
+                position = label.change
+            if len(page) < _LABEL_PAGE:
+                return
 
     async def edit(self, tenant: str, finding_id: str, edit: FindingEdit) -> Finding:
         """The finding after a person's change.
@@ -178,21 +259,26 @@ class Ledger:
                     f"findings/{finding_id} is at revision {finding.revision}, not {edit.expected_revision}",
                     reason="REVISION_MISMATCH",
                 )
+            by_hand = edit.status == FindingStatus.SUPPRESSED and finding.suppressions
             return replace(
                 finding,
                 status=finding.status if edit.status is None else edit.status,
+                held_status=FindingStatus.SUPPRESSED if by_hand else finding.held_status,
                 analyst_verdict=finding.analyst_verdict if edit.analyst_verdict is None else edit.analyst_verdict,
                 comment=finding.comment if edit.comment is None else edit.comment,
                 updated_by=edit.by,
-                update_ns=self._clock_ns(),
                 revision=finding.revision + 1,
             )
 
-        found = await self._write(lambda: self._store.edit(tenant, finding_id, change))
+        found = await self._write(lambda: self._store.edit(tenant, finding_id, change, self._clock_ns()))
         if found is None:
             raise NotFoundError(f"findings/{finding_id}: there is no such finding")
         self._notify()
-        return found
+        return (await self._read(lambda: self._aged(tenant, [found])))[0]
+
+    async def identity(self) -> int:
+        """A number of the store alone, for tokens that nobody else can make."""
+        return await self._read(self._store.identity)
 
     async def watch(
         self, tenant: str, after_change: int | None, *, existing: bool, min_threat_level: int
@@ -204,13 +290,26 @@ class Ledger:
             after_change: go on after this change; None begins now, or at the first stored one with `existing`.
             existing: begin with what is stored.
             min_threat_level: leave out what is below.
+
+        Raises:
+            InvalidArgumentError: `after_change` lies in the future.
+            OutOfRangeError: a finding that changed after `after_change`, or after what was read, has been deleted.
         """
         latest = await self._read(self._store.latest_change)
+        if after_change is not None and after_change > latest:
+            raise InvalidArgumentError.of("resume_token", "lies after the latest change; the store has been replaced")
         position = after_change if after_change is not None else 0 if existing else latest
         silent_since = time.monotonic()
         while True:
             changed = self._changed
-            found = await self._read(partial(self._store.changed_since, tenant, position, _WATCH_PAGE))
+            changes = await self._read(partial(self._store.changed_since, tenant, position, _WATCH_PAGE))
+            if changes.deleted and (after_change is not None or position != 0):
+                raise OutOfRangeError(
+                    "findings that changed after this token have been deleted by retention; watch anew with "
+                    "include_existing",
+                    reason="RESUME_TOKEN_EXPIRED",
+                )
+            found = await self._read(partial(self._aged, tenant, changes.findings)) if changes.findings else []
             for finding in found:
                 position = finding.change
                 if finding.threat_level >= min_threat_level:
@@ -253,24 +352,40 @@ class Ledger:
             InvalidArgumentError: a network is none.
         """
         self._check(suppression)
-        return await self._read(lambda: self._store.matching(suppression, limit))
+        count, found = await self._read(lambda: self._store.matching(suppression, limit))
+        return count, await self._read(partial(self._aged, suppression.tenant, found))
 
     async def suppressions(self, tenant: str, after_id: str, limit: int) -> list[Suppression]:
         """Suppressions that have not ended, by id."""
         await self._write(lambda: self._store.expire(self._clock_ns()))
         return await self._read(lambda: self._store.suppressions(tenant, after_id, limit))
 
-    async def unsuppress(self, tenant: str, suppression_id: str) -> int:
+    async def unsuppress(self, tenant: str, suppression_id: str, by: str = "") -> int:
         """Ends a suppression; answers how many findings are open again.
 
         Raises:
             NotFoundError: the tenant has none of that id.
         """
-        reopened = await self._write(lambda: self._store.unsuppress(tenant, suppression_id, self._clock_ns()))
+        reopened = await self._write(lambda: self._store.unsuppress(tenant, suppression_id, self._clock_ns(), by))
         if reopened is None:
             raise NotFoundError(f"suppressions/{suppression_id}: there is no such suppression")
         self._notify()
         return reopened
+
+    async def sweep(self) -> None:
+        """Ends suppressions that are over, and deletes what retention no longer keeps, some at a time."""
+        if await self._write(lambda: self._store.expire(self._clock_ns())):
+            self._notify()
+        while not self._closed:
+            before = self._clock_ns() - int(self._retention.days * 86_400e9)
+            pruned = await self._write(
+                partial(self._store.prune, before, self._retention.findings, self._retention.labels, _PRUNE_PAGE)
+            )
+            self.counters.expired += pruned.expired
+            self.counters.surplus += pruned.surplus
+            self.counters.labels += pruned.labels
+            if max(pruned.expired, pruned.surplus, pruned.labels) < _PRUNE_PAGE:
+                return
 
     async def close(self) -> None:
         """Writes what waits, then lets go of the store."""
@@ -282,6 +397,8 @@ class Ledger:
         if self._unsaved:
             unsaved, self._unsaved = self._unsaved, []
             await self._write(lambda: self._store.record(unsaved, self._clock_ns()))
+        for tenant, newest_ns in self._flow_clock.items():
+            await self._write(partial(self._store.advance, tenant, newest_ns))
         self._writer.shutdown()
         self._readers.shutdown()
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from securenet_detection.threats import Evidence, ThreatLevel
+
+
+#: A flow as plain values by column: start_time_ns, src_ip, dst_ip, protocol, and the columns that it has a value in.
+FlowRecord = Mapping[str, str | int]
 
 
 class Origin(NamedTuple):
@@ -32,6 +37,7 @@ class Sighting:
         first_seen_ns, last_seen_ns: start times of the episode's first and latest flow.
         count: flows.
         state_scope: named state that the flows were seen in; empty for the tenant's own.
+        flows: those of the flows that show it which came in the same batch.
     """
 
     tenant: str
@@ -47,6 +53,7 @@ class Sighting:
     last_seen_ns: int
     count: int
     state_scope: str = ""
+    flows: tuple[FlowRecord, ...] = ()
 
 
 def finding_id(origin: Origin, detector: str, entity: str, peer_scope: str, port: int | None) -> str:

@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+import heapq
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Connection,
-    Engine,
-    Float,
-    Index,
-    Integer,
-    LargeBinary,
-    String,
-    Text,
-    select,
-    update,
-)
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy import ColumnElement, Connection, Engine, select, tuple_, update
+from sqlalchemy.orm import Session
 
 from securenet_detection.findings.finding import (
-    AnalystVerdict,
     Finding,
     FindingStatus,
     Suppression,
-    address_key,
     hold_back,
     merge,
     network_range,
 )
-from securenet_detection.findings.interface import FindingFilter
+from securenet_detection.findings.history import (
+    MAX_EVENTS,
+    FindingAction,
+    FindingEvent,
+    Label,
+    event,
+    label,
+    suppression_action,
+)
+from securenet_detection.findings.interface import Changes, FindingFilter
 from securenet_detection.findings.sighting import Sighting
-from securenet_detection.threats import AnalyticType, Evidence, Technique, ThreatLevel
+from securenet_detection.findings.sqlalchemy_retention import Retention
+from securenet_detection.findings import sqlalchemy_tables as tables
+from securenet_detection.findings.sqlalchemy_tables import (
+    CounterRow,
+    EventRow,
+    FindingRow,
+    LabelRow,
+    SuppressionRow,
+    TenantRow,
+)
 
 MIGRATIONS: Final = Path(__file__).parent.parent / "migrations"
 
@@ -44,69 +47,11 @@ MIGRATIONS: Final = Path(__file__).parent.parent / "migrations"
 _PAGE: Final = 500
 
 
-class Base(DeclarativeBase):
-    """Tables of the detection service."""
-
-
-class FindingRow(Base):
-    """One finding; what is never searched for stands in `body` as JSON."""
-
-    __tablename__ = "findings"
-    __table_args__ = (
-        Index("findings_by_change", "tenant", "change", unique=True),
-        Index("findings_by_entity", "tenant", "entity_key"),
-    )
-
-    tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    status: Mapped[int] = mapped_column(Integer)
-    threat_level: Mapped[int] = mapped_column(Integer)
-    risk: Mapped[float] = mapped_column(Float)
-    entity: Mapped[str] = mapped_column(String(64))
-    entity_key: Mapped[bytes] = mapped_column(LargeBinary(16))
-    detector: Mapped[str] = mapped_column(String(64))
-    port: Mapped[int | None] = mapped_column(Integer)
-    first_seen_ns: Mapped[int] = mapped_column(BigInteger)
-    last_seen_ns: Mapped[int] = mapped_column(BigInteger)
-    create_ns: Mapped[int] = mapped_column(BigInteger)
-    update_ns: Mapped[int] = mapped_column(BigInteger)
-    count: Mapped[int] = mapped_column(BigInteger)
-    analyst_verdict: Mapped[int] = mapped_column(Integer)
-    comment: Mapped[str] = mapped_column(Text)
-    updated_by: Mapped[str] = mapped_column(String(255))
-    revision: Mapped[int] = mapped_column(BigInteger)
-    change: Mapped[int] = mapped_column(BigInteger)
-    body: Mapped[str] = mapped_column(Text)
-
-
-class SuppressionRow(Base):
-    """One suppression."""
-
-    __tablename__ = "suppressions"
-
-    tenant: Mapped[str] = mapped_column(String(63), primary_key=True)
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    detector: Mapped[str] = mapped_column(String(64))
-    entity_cidr: Mapped[str] = mapped_column(String(64))
-    peer_cidr: Mapped[str] = mapped_column(String(64))
-    port: Mapped[int | None] = mapped_column(Integer)
-    expire_ns: Mapped[int] = mapped_column(BigInteger)
-    reason: Mapped[str] = mapped_column(Text)
-    created_by: Mapped[str] = mapped_column(String(255))
-    create_ns: Mapped[int] = mapped_column(BigInteger)
-
-
-class CounterRow(Base):
-    """Numbers that only rise: `change` counts changes to findings."""
-
-    __tablename__ = "counters"
-
-    name: Mapped[str] = mapped_column(String(32), primary_key=True)
-    value: Mapped[int] = mapped_column(BigInteger)
-
-
-class SqlalchemyFindingStore:
+class SqlalchemyFindingStore(Retention):
     """A :class:`securenet_detection.findings.interface.FindingStore`.
+
+    Every call that writes begins at the counter of changes, whose row puts writers in line: so changes become visible
+    in the order of their numbers, and what is read before it is written cannot be stale.
 
     Args:
         engine: of a database with the latest migrations.
@@ -119,23 +64,48 @@ class SqlalchemyFindingStore:
         """Adds sightings to their findings, in order; durable when it returns."""
         with Session(self._engine) as session, session.begin():
             found: dict[tuple[str, str], Finding] = {}
+            before: dict[tuple[str, str], Finding | None] = {}
             change = _next_changes(session.connection(), len(sightings))
             for sighting in sightings:
                 key = (sighting.tenant, sighting.evidence.id)
                 if key not in found:
                     row = session.get(FindingRow, key)
-                    known = None if row is None else _finding(row)
-                else:
-                    known = found[key]
+                    before[key] = None if row is None else tables.finding(row)
                 change += 1
-                found[key] = replace(merge(known, sighting, now_ns), change=change)
-            held = {tenant: self._held(session, tenant) for tenant in {tenant for tenant, _ in found}}
-            for finding in found.values():
-                session.merge(_row(hold_back(finding, held[finding.tenant])))
+                found[key] = replace(merge(found.get(key, before[key]), sighting, now_ns), change=change)
+            held = {tenant: self._held(session, tenant, now_ns) for tenant in {tenant for tenant, _ in found}}
+            for key, finding in found.items():
+                after = hold_back(finding, held[finding.tenant])
+                session.merge(tables.finding_row(after))
+                known = before[key]
+                if known is not None and known.status == FindingStatus.RESOLVED:
+                    _note(session, known, finding, FindingAction.REOPENED, "")
+                _note_suppression(session, finding, after, "")
+            self._advance(session, sightings)
 
-    def _held(self, session: Session, tenant: str) -> list[Suppression]:
-        rows = session.scalars(select(SuppressionRow).where(SuppressionRow.tenant == tenant))
-        return [_suppression(row) for row in rows]
+    def _advance(self, session: Session, sightings: Sequence[Sighting]) -> None:
+        newest: dict[str, int] = {}
+        for sighting in sightings:
+            if not sighting.state_scope:
+                newest[sighting.tenant] = max(newest.get(sighting.tenant, sighting.last_seen_ns), sighting.last_seen_ns)
+        for tenant, last_ns in newest.items():
+            _advance(session, tenant, last_ns)
+
+    def _held(self, session: Session, tenant: str, now_ns: int) -> list[Suppression]:
+        standing = select(SuppressionRow).where(SuppressionRow.tenant == tenant, SuppressionRow.expire_ns > now_ns)
+        return [tables.suppression(row) for row in session.scalars(standing)]
+
+    def newest(self, tenant: str) -> int | None:
+        """Latest start of a tenant's flows that was stored."""
+        with Session(self._engine) as session:
+            row = session.get(TenantRow, tenant)
+            return None if row is None else row.newest_ns
+
+    def advance(self, tenant: str, newest_ns: int) -> None:
+        """Stores the latest start of a tenant's flows."""
+        with Session(self._engine) as session, session.begin():
+            _next_changes(session.connection(), 0)
+            _advance(session, tenant, newest_ns)
 
     def page(self, tenant: str, wanted: FindingFilter, before_change: int | None, limit: int) -> list[Finding]:
         """Findings in descending order of their latest change."""
@@ -154,61 +124,95 @@ class SqlalchemyFindingStore:
         if before_change is not None:
             query = query.where(FindingRow.change < before_change)
         with Session(self._engine) as session:
-            return [_finding(row) for row in session.scalars(query.order_by(FindingRow.change.desc()).limit(limit))]
+            rows = session.scalars(query.order_by(FindingRow.change.desc()).limit(limit))
+            return [tables.finding(row) for row in rows]
 
     def get(self, tenant: str, finding_id: str) -> Finding | None:
         """One finding."""
         with Session(self._engine) as session:
             row = session.get(FindingRow, (tenant, finding_id))
-            return None if row is None else _finding(row)
+            return None if row is None else tables.finding(row)
 
-    def edit(self, tenant: str, finding_id: str, change: Callable[[Finding], Finding]) -> Finding | None:
+    def edit(self, tenant: str, finding_id: str, change: Callable[[Finding], Finding], now_ns: int) -> Finding | None:
         """Replaces a finding by what `change` makes of it; None where there is none."""
         with Session(self._engine) as session, session.begin():
             number = _next_changes(session.connection(), 1) + 1
             row = session.get(FindingRow, (tenant, finding_id))
             if row is None:
                 return None
-            finding = replace(change(_finding(row)), change=number)
-            session.merge(_row(finding))
-            return finding
+            before = tables.finding(row)
+            edited = replace(change(before), change=number, update_ns=now_ns)
+            after = hold_back(edited, self._held(session, tenant, now_ns))
+            session.merge(tables.finding_row(after))
+            _note(session, before, after, FindingAction.UPDATED, after.updated_by)
+            _note_suppression(session, edited, after, "")
+            if after.analyst_verdict != before.analyst_verdict:
+                _keep_label(session, after)
+            return after
 
-    def changed_since(self, tenant: str, change: int, limit: int) -> list[Finding]:
-        """Findings with a later change, the earliest change first."""
+    def events(self, tenant: str, finding_id: str, before: tuple[int, int] | None, limit: int) -> list[FindingEvent]:
+        """History of a finding, the latest first."""
+        query = select(EventRow).where(EventRow.tenant == tenant, EventRow.finding_id == finding_id)
+        if before is not None:
+            query = query.where(tuple_(EventRow.change, EventRow.action) < before)
+        query = query.order_by(EventRow.change.desc(), EventRow.action.desc()).limit(limit)
+        with Session(self._engine) as session:
+            return [tables.event(row) for row in session.scalars(query)]
+
+    def labels(self, tenant: str, after_ns: int, after_change: int, limit: int) -> list[Label]:
+        """Labels that were given at or after a time, in the order of their changes."""
+        query = select(LabelRow).where(
+            LabelRow.tenant == tenant, LabelRow.label_ns >= after_ns, LabelRow.change > after_change
+        )
+        with Session(self._engine) as session:
+            return [tables.label(row) for row in session.scalars(query.order_by(LabelRow.change).limit(limit))]
+
+    def changed_since(self, tenant: str, change: int, limit: int) -> Changes:
+        """Findings with a later change, the earliest change first, and whether some were deleted."""
         query = select(FindingRow).where(FindingRow.tenant == tenant, FindingRow.change > change)
         with Session(self._engine) as session:
-            return [_finding(row) for row in session.scalars(query.order_by(FindingRow.change).limit(limit))]
+            found = [tables.finding(row) for row in session.scalars(query.order_by(FindingRow.change).limit(limit))]
+            # Asked after the findings: what was deleted between the two questions shows.
+            deleted = session.scalar(select(TenantRow.deleted_change).where(TenantRow.tenant == tenant)) or 0
+            return Changes(found, deleted > change)
 
     def latest_change(self) -> int:
         """Number of the latest change of all, 0 before the first."""
         with Session(self._engine) as session:
-            row = session.get(CounterRow, "change")
-            return 0 if row is None else row.value
+            return session.scalar(select(CounterRow.value).where(CounterRow.name == "change")) or 0
+
+    def identity(self) -> int:
+        """A number of this database alone."""
+        with Session(self._engine) as session:
+            return session.scalar(select(CounterRow.value).where(CounterRow.name == "identity")) or 0
 
     def suppress(self, suppression: Suppression, now_ns: int) -> tuple[Suppression, int]:
         """Stores a suppression, unless one of its id exists, and holds back what it matches."""
         with Session(self._engine) as session, session.begin():
+            _next_changes(session.connection(), 0)
             known = session.get(SuppressionRow, (suppression.tenant, suppression.id))
             if known is not None:
-                suppression = _suppression(known)
+                suppression = tables.suppression(known)
             else:
                 session.add(SuppressionRow(**asdict(suppression)))
             session.flush()
-            return suppression, self._reconsider(session, suppression, now_ns)
+            return suppression, self._reconsider(session, suppression, now_ns, suppression.created_by)
 
-    def _reconsider(self, session: Session, suppression: Suppression, now_ns: int) -> int:
-        """Applies all suppressions to the findings that one of them is about; answers how many it now matches."""
-        held = self._held(session, suppression.tenant)
-        matched = 0
-        for finding in list(self._candidates(session, suppression)):
-            matched += suppression.matches(finding)
-            after = hold_back(finding, held)
+    def _reconsider(self, session: Session, suppression: Suppression, now_ns: int, actor: str) -> int:
+        """Applies all suppressions to the findings that one of them is about; answers how many it now holds."""
+        standing = self._held(session, suppression.tenant, now_ns)
+        held = 0
+        for finding in self._candidates(session, suppression):
+            after = hold_back(finding, standing)
+            held += suppression.id in after.suppressions
             if (after.status, after.suppressions) != (finding.status, finding.suppressions):
                 change = _next_changes(session.connection(), 1) + 1
-                session.merge(_row(replace(after, change=change, update_ns=now_ns, revision=after.revision + 1)))
-        return matched
+                after = replace(after, change=change, update_ns=now_ns, revision=after.revision + 1)
+                session.merge(tables.finding_row(after))
+                _note_suppression(session, finding, after, actor)
+        return held
 
-    def _candidates(self, session: Session, suppression: Suppression) -> Iterable[Finding]:
+    def _candidates(self, session: Session, suppression: Suppression) -> Iterator[Finding]:
         conditions: list[ColumnElement[bool]] = [FindingRow.tenant == suppression.tenant]
         if suppression.detector:
             conditions.append(FindingRow.detector == suppression.detector)
@@ -216,44 +220,77 @@ class SqlalchemyFindingStore:
             conditions.append(FindingRow.port == suppression.port)
         if suppression.entity_cidr:
             conditions.append(FindingRow.entity_key.between(*network_range(suppression.entity_cidr)))
-        for row in session.scalars(select(FindingRow).where(*conditions).execution_options(yield_per=_PAGE)):
-            yield _finding(row)
+        last = ""
+        while True:
+            page = select(FindingRow).where(*conditions, FindingRow.id > last).order_by(FindingRow.id).limit(_PAGE)
+            rows = session.scalars(page).all()
+            yield from [tables.finding(row) for row in rows]
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1].id
+            # What was changed is written, and the session lets go of the page.
+            session.flush()
+            session.expunge_all()
 
     def suppressions(self, tenant: str, after_id: str, limit: int) -> list[Suppression]:
         """Suppressions by id."""
         query = select(SuppressionRow).where(SuppressionRow.tenant == tenant, SuppressionRow.id > after_id)
         with Session(self._engine) as session:
-            return [_suppression(row) for row in session.scalars(query.order_by(SuppressionRow.id).limit(limit))]
+            rows = session.scalars(query.order_by(SuppressionRow.id).limit(limit))
+            return [tables.suppression(row) for row in rows]
 
-    def unsuppress(self, tenant: str, suppression_id: str, now_ns: int) -> int | None:
+    def unsuppress(self, tenant: str, suppression_id: str, now_ns: int, actor: str) -> int | None:
         """Deletes a suppression; answers how many findings are open again."""
         with Session(self._engine) as session, session.begin():
+            _next_changes(session.connection(), 0)
             row = session.get(SuppressionRow, (tenant, suppression_id))
-            return None if row is None else self._end(session, row, now_ns)
+            return None if row is None else self._end(session, row, now_ns, actor)
 
-    def _end(self, session: Session, row: SuppressionRow, now_ns: int) -> int:
-        suppression = _suppression(row)
-        before = [f.id for f in self._candidates(session, suppression) if f.status == FindingStatus.SUPPRESSED]
+    def _end(self, session: Session, row: SuppressionRow, now_ns: int, actor: str) -> int:
+        suppression = tables.suppression(row)
         session.delete(row)
         session.flush()
-        self._reconsider(session, suppression, now_ns)
-        session.flush()
-        opened = (session.get(FindingRow, (suppression.tenant, finding_id)) for finding_id in before)
-        return sum(found is not None and found.status != FindingStatus.SUPPRESSED for found in opened)
+        standing = self._held(session, suppression.tenant, now_ns)
+        opened = 0
+        for finding in self._candidates(session, suppression):
+            after = hold_back(finding, standing)
+            if after.suppressions == finding.suppressions:
+                continue
+            opened += finding.status == FindingStatus.SUPPRESSED != after.status
+            change = _next_changes(session.connection(), 1) + 1
+            after = replace(after, change=change, update_ns=now_ns, revision=after.revision + 1)
+            session.merge(tables.finding_row(after))
+            _note_suppression(session, finding, after, actor)
+        return opened
 
     def expire(self, now_ns: int) -> int:
         """Deletes suppressions that ended; answers how many."""
+        ended = select(SuppressionRow).where(SuppressionRow.expire_ns <= now_ns)
         with Session(self._engine) as session, session.begin():
-            ended = session.scalars(select(SuppressionRow).where(SuppressionRow.expire_ns <= now_ns)).all()
-            for row in ended:
-                self._end(session, row, now_ns)
-            return len(ended)
+            if session.scalar(ended.limit(1)) is None:
+                return 0
+            _next_changes(session.connection(), 0)
+            rows = [tables.suppression(row) for row in session.scalars(ended)]
+            for suppression in rows:
+                row = session.get(SuppressionRow, (suppression.tenant, suppression.id))
+                if row is not None:
+                    self._end(session, row, now_ns, "")
+            return len(rows)
 
     def matching(self, suppression: Suppression, limit: int) -> tuple[int, list[Finding]]:
-        """How many findings a suppression matches, and the gravest of them."""
+        """How many findings a suppression would hold, and the gravest of them."""
+        count = 0
+
+        def held() -> Iterator[Finding]:
+            nonlocal count
+            for finding in self._candidates(session, suppression):
+                if suppression.holds(finding):
+                    count += 1
+                    yield finding
+
         with Session(self._engine) as session:
-            found = [finding for finding in self._candidates(session, suppression) if suppression.matches(finding)]
-        return len(found), sorted(found, key=lambda finding: (-finding.risk, finding.id))[:limit]
+            found = heapq.nsmallest(limit, held(), key=lambda finding: (-finding.risk, finding.id))
+        return count, found
 
 
 def _next_changes(connection: Connection, count: int) -> int:
@@ -265,88 +302,34 @@ def _next_changes(connection: Connection, count: int) -> int:
     return int(value or 0) - count
 
 
-def _row(finding: Finding) -> FindingRow:
-    body = {
-        "evidence": asdict(finding.evidence),
-        "peers": finding.peers,
-        "flow_ids": finding.flow_ids,
-        "sensor_ids": finding.sensor_ids,
-        "suppressions": finding.suppressions,
-        "state_scope": finding.state_scope,
-    }
-    return FindingRow(
-        tenant=finding.tenant,
-        id=finding.id,
-        status=int(finding.status),
-        threat_level=int(finding.threat_level),
-        risk=finding.risk,
-        entity=finding.entity,
-        entity_key=address_key(finding.entity),
-        detector=finding.evidence.detector,
-        port=finding.port,
-        first_seen_ns=finding.first_seen_ns,
-        last_seen_ns=finding.last_seen_ns,
-        create_ns=finding.create_ns,
-        update_ns=finding.update_ns,
-        count=finding.count,
-        analyst_verdict=int(finding.analyst_verdict),
-        comment=finding.comment,
-        updated_by=finding.updated_by,
-        revision=finding.revision,
-        change=finding.change,
-        body=json.dumps(body, ensure_ascii=False, separators=(",", ":")),
-    )
+def _advance(session: Session, tenant: str, newest_ns: int) -> None:
+    row = session.get(TenantRow, tenant)
+    if row is None:
+        session.add(TenantRow(tenant=tenant, newest_ns=newest_ns, deleted_change=0))
+    else:
+        row.newest_ns = newest_ns if row.newest_ns is None else max(row.newest_ns, newest_ns)
 
 
-def _finding(row: FindingRow) -> Finding:
-    body = json.loads(row.body)
-    evidence = body["evidence"]
-    return Finding(
-        tenant=row.tenant,
-        id=row.id,
-        status=FindingStatus(row.status),
-        threat_level=ThreatLevel(row.threat_level),
-        risk=row.risk,
-        entity=row.entity,
-        evidence=Evidence(
-            **{
-                **evidence,
-                "level": ThreatLevel(evidence["level"]),
-                "analytic_type": AnalyticType(evidence["analytic_type"]),
-                "techniques": tuple(Technique(**technique) for technique in evidence["techniques"]),
-                "flow_ids": tuple(evidence["flow_ids"]),
-            }
-        ),
-        peers=tuple(body["peers"]),
-        port=row.port,
-        flow_ids=tuple(body["flow_ids"]),
-        sensor_ids=tuple(body["sensor_ids"]),
-        first_seen_ns=row.first_seen_ns,
-        last_seen_ns=row.last_seen_ns,
-        create_ns=row.create_ns,
-        update_ns=row.update_ns,
-        count=row.count,
-        analyst_verdict=AnalystVerdict(row.analyst_verdict),
-        comment=row.comment,
-        updated_by=row.updated_by,
-        revision=row.revision,
-        suppressions=tuple(body["suppressions"]),
-        change=row.change,
-        # Rows of before there were scopes have none.
-        state_scope=body.get("state_scope", ""),
-    )
+def _note(session: Session, before: Finding, after: Finding, action: FindingAction, actor: str) -> None:
+    session.add(tables.event_row(after.tenant, after.id, event(before, after, action, actor)))
+    session.flush()
+    of_finding = (EventRow.tenant == after.tenant, EventRow.finding_id == after.id)
+    oldest = select(EventRow).where(*of_finding).order_by(EventRow.change.desc(), EventRow.action.desc())
+    for row in session.scalars(oldest.offset(MAX_EVENTS)):
+        session.delete(row)
 
 
-def _suppression(row: SuppressionRow) -> Suppression:
-    return Suppression(
-        tenant=row.tenant,
-        id=row.id,
-        detector=row.detector,
-        entity_cidr=row.entity_cidr,
-        peer_cidr=row.peer_cidr,
-        port=row.port,
-        expire_ns=row.expire_ns,
-        reason=row.reason,
-        created_by=row.created_by,
-        create_ns=row.create_ns,
-    )
+def _note_suppression(session: Session, before: Finding, after: Finding, actor: str) -> None:
+    action = suppression_action(before, after)
+    if action is not None:
+        _note(session, before, after, action, actor)
+
+
+def _keep_label(session: Session, finding: Finding) -> None:
+    known = label(finding)
+    if known is not None:
+        session.merge(tables.label_row(known))
+        return
+    row = session.get(LabelRow, (finding.tenant, finding.id))
+    if row is not None:
+        session.delete(row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from securenet_detection.findings.sqlalchemy_finding_store import Base
+from securenet_detection.findings.sqlalchemy_tables import Base
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=Base.metadata, version_table="detection_version")

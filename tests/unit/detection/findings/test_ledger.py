@@ -1,4 +1,4 @@
-"""The ledger over a real SQLite file: what is acknowledged is stored; lists, watches, edits, suppressions."""
+"""The ledger over a real database, SQLite and PostgreSQL: what is acknowledged is stored; lists, watches, edits, suppressions."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from securenet_core.exceptions import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from securenet_core.sqlalchemy_database import Database, sqlite_url
+from securenet_core.sqlalchemy_database import Database
 from securenet_detection.findings.finding import AnalystVerdict, FindingStatus, Suppression
 from securenet_detection.findings.interface import FindingFilter
 from securenet_detection.findings.ledger import FindingEdit, Ledger
 from securenet_detection.findings.sighting import Origin, Sighting, finding_id
-from securenet_detection.findings.sqlalchemy_finding_store import MIGRATIONS, Base, SqlalchemyFindingStore
+from securenet_detection.findings.sqlalchemy_finding_store import MIGRATIONS, SqlalchemyFindingStore
+from securenet_detection.findings.sqlalchemy_tables import Base
 from securenet_detection.threats import AnalyticType, Evidence, Technique, ThreatLevel
 
 pytestmark = pytest.mark.unit
@@ -66,8 +67,8 @@ class BrokenOnce:
 
 
 @pytest.fixture
-async def database(tmp_path: Any) -> Any:
-    database = Database(sqlite_url(tmp_path / "d.sqlite"), MIGRATIONS)
+async def database(database_url: str) -> Any:
+    database = Database(database_url, MIGRATIONS)
     await database.open()
     yield database
     await database.close()

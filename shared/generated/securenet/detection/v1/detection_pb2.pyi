@@ -447,6 +447,112 @@ class UpdateFindingResponse(_message.Message):
 Global___UpdateFindingResponse: _TypeAlias = UpdateFindingResponse  # noqa: Y015
 
 @_typing.final
+class ListFindingEventsRequest(_message.Message):
+    """ListFindingEventsRequest names a finding."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name, findings/{finding}."""
+    page_size: _builtins.int
+    """How many at most; 0 means 100."""
+    page_token: _builtins.str
+    """next_page_token of the page before; the other fields must be the same."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+        page_size: _builtins.int | None = ...,
+        page_token: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFindingEventsRequest: _TypeAlias = ListFindingEventsRequest  # noqa: Y015
+
+@_typing.final
+class ListFindingEventsResponse(_message.Message):
+    """ListFindingEventsResponse is one page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty on the last."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_finding_pb2.FindingEvent]:
+        """The events."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[_finding_pb2.FindingEvent] | None = ...,
+        next_page_token: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFindingEventsResponse: _TypeAlias = ListFindingEventsResponse  # noqa: Y015
+
+@_typing.final
+class ExportLabelsRequest(_message.Message):
+    """ExportLabelsRequest asks for the labels of the tenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABELED_AFTER_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def labeled_after_time(self) -> _timestamp_pb2.Timestamp:
+        """Only judged at or after this time."""
+
+    def __init__(
+        self,
+        *,
+        labeled_after_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["labeled_after_time", b"labeled_after_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labeled_after_time", b"labeled_after_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportLabelsRequest: _TypeAlias = ExportLabelsRequest  # noqa: Y015
+
+@_typing.final
+class ExportLabelsResponse(_message.Message):
+    """ExportLabelsResponse is one label."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABELED_FLOW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def labeled_flow(self) -> _finding_pb2.LabeledFlow:
+        """The flow and what a person made of it."""
+
+    def __init__(
+        self,
+        *,
+        labeled_flow: _finding_pb2.LabeledFlow | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["labeled_flow", b"labeled_flow"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labeled_flow", b"labeled_flow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportLabelsResponse: _TypeAlias = ExportLabelsResponse  # noqa: Y015
+
+@_typing.final
 class CreateSuppressionRequest(_message.Message):
     """CreateSuppressionRequest carries a suppression."""
 

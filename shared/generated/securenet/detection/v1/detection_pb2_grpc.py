@@ -31,6 +31,14 @@ class DetectionServiceStub:
 
     Every RPC answers INVALID_ARGUMENT with google.rpc.BadRequest where a field breaks its rule, UNAUTHENTICATED or
     PERMISSION_DENIED where the caller may not, RESOURCE_EXHAUSTED with google.rpc.RetryInfo under overload.
+
+    A flow whose sensor_id and flow_id came within the last hour changes nothing and is answered as it was then, in
+    whichever way it comes, within one state and as long as the table of such flows holds it; the table is bounded, and
+    where flows come faster than it can keep them for an hour the oldest go and would count anew. Flows without a
+    flow_id count each time. Dry runs neither look nor leave a trace there.
+
+    When flows come faster than they can be scored, the model is left out first (skipped says so), then details
+    (evidence_omitted, details_omitted), and past the bound calls are refused with RESOURCE_EXHAUSTED.
     """
 
     def __init__(self, channel):
@@ -74,6 +82,16 @@ class DetectionServiceStub:
                 request_serializer=securenet_dot_detection_dot_v1_dot_detection__pb2.UpdateFindingRequest.SerializeToString,
                 response_deserializer=securenet_dot_detection_dot_v1_dot_detection__pb2.UpdateFindingResponse.FromString,
                 _registered_method=True)
+        self.ListFindingEvents = channel.unary_unary(
+                '/securenet.detection.v1.DetectionService/ListFindingEvents',
+                request_serializer=securenet_dot_detection_dot_v1_dot_detection__pb2.ListFindingEventsRequest.SerializeToString,
+                response_deserializer=securenet_dot_detection_dot_v1_dot_detection__pb2.ListFindingEventsResponse.FromString,
+                _registered_method=True)
+        self.ExportLabels = channel.unary_stream(
+                '/securenet.detection.v1.DetectionService/ExportLabels',
+                request_serializer=securenet_dot_detection_dot_v1_dot_detection__pb2.ExportLabelsRequest.SerializeToString,
+                response_deserializer=securenet_dot_detection_dot_v1_dot_detection__pb2.ExportLabelsResponse.FromString,
+                _registered_method=True)
         self.CreateSuppression = channel.unary_unary(
                 '/securenet.detection.v1.DetectionService/CreateSuppression',
                 request_serializer=securenet_dot_detection_dot_v1_dot_detection__pb2.CreateSuppressionRequest.SerializeToString,
@@ -112,6 +130,14 @@ class DetectionServiceServicer:
 
     Every RPC answers INVALID_ARGUMENT with google.rpc.BadRequest where a field breaks its rule, UNAUTHENTICATED or
     PERMISSION_DENIED where the caller may not, RESOURCE_EXHAUSTED with google.rpc.RetryInfo under overload.
+
+    A flow whose sensor_id and flow_id came within the last hour changes nothing and is answered as it was then, in
+    whichever way it comes, within one state and as long as the table of such flows holds it; the table is bounded, and
+    where flows come faster than it can keep them for an hour the oldest go and would count anew. Flows without a
+    flow_id count each time. Dry runs neither look nor leave a trace there.
+
+    When flows come faster than they can be scored, the model is left out first (skipped says so), then details
+    (evidence_omitted, details_omitted), and past the bound calls are refused with RESOURCE_EXHAUSTED.
     """
 
     def Analyze(self, request, context):
@@ -154,7 +180,9 @@ class DetectionServiceServicer:
 
     def WatchFindings(self, request, context):
         """WatchFindings sends findings as they are made and changed, from now or from a resume token, until the caller
-        cancels. OUT_OF_RANGE where the token is older than what is kept. Roles: all.
+        cancels: each as it stands after its latest change, so changes that come close together may come as one, and none
+        is lost or told twice. INVALID_ARGUMENT where the token is not of this service and tenant, OUT_OF_RANGE where a
+        finding that changed after it has been deleted by retention since. Roles: all.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,7 +190,25 @@ class DetectionServiceServicer:
 
     def UpdateFinding(self, request, context):
         """UpdateFinding sets the status, the analyst's verdict or the comment. ABORTED where the revision that came is not
-        the latest. Roles: analyst, admin.
+        the latest. A resolved finding that is seen again is NEW again and keeps its verdict, comment and history. A
+        finding that a suppression holds back stays SUPPRESSED; the status that was set holds once the last one ends.
+        Roles: analyst, admin.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFindingEvents(self, request, context):
+        """ListFindingEvents lists who changed a finding, how and when, the latest first. NOT_FOUND where the tenant has no
+        such finding. Roles: all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportLabels(self, request, context):
+        """ExportLabels streams the flows of findings that a person has judged, by finding: labels for the next training.
+        Roles: all.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -249,6 +295,16 @@ def add_DetectionServiceServicer_to_server(servicer, server):
                     request_deserializer=securenet_dot_detection_dot_v1_dot_detection__pb2.UpdateFindingRequest.FromString,
                     response_serializer=securenet_dot_detection_dot_v1_dot_detection__pb2.UpdateFindingResponse.SerializeToString,
             ),
+            'ListFindingEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFindingEvents,
+                    request_deserializer=securenet_dot_detection_dot_v1_dot_detection__pb2.ListFindingEventsRequest.FromString,
+                    response_serializer=securenet_dot_detection_dot_v1_dot_detection__pb2.ListFindingEventsResponse.SerializeToString,
+            ),
+            'ExportLabels': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportLabels,
+                    request_deserializer=securenet_dot_detection_dot_v1_dot_detection__pb2.ExportLabelsRequest.FromString,
+                    response_serializer=securenet_dot_detection_dot_v1_dot_detection__pb2.ExportLabelsResponse.SerializeToString,
+            ),
             'CreateSuppression': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateSuppression,
                     request_deserializer=securenet_dot_detection_dot_v1_dot_detection__pb2.CreateSuppressionRequest.FromString,
@@ -293,6 +349,14 @@ class DetectionService:
 
     Every RPC answers INVALID_ARGUMENT with google.rpc.BadRequest where a field breaks its rule, UNAUTHENTICATED or
     PERMISSION_DENIED where the caller may not, RESOURCE_EXHAUSTED with google.rpc.RetryInfo under overload.
+
+    A flow whose sensor_id and flow_id came within the last hour changes nothing and is answered as it was then, in
+    whichever way it comes, within one state and as long as the table of such flows holds it; the table is bounded, and
+    where flows come faster than it can keep them for an hour the oldest go and would count anew. Flows without a
+    flow_id count each time. Dry runs neither look nor leave a trace there.
+
+    When flows come faster than they can be scored, the model is left out first (skipped says so), then details
+    (evidence_omitted, details_omitted), and past the bound calls are refused with RESOURCE_EXHAUSTED.
     """
 
     @staticmethod
@@ -474,6 +538,60 @@ class DetectionService:
             '/securenet.detection.v1.DetectionService/UpdateFinding',
             securenet_dot_detection_dot_v1_dot_detection__pb2.UpdateFindingRequest.SerializeToString,
             securenet_dot_detection_dot_v1_dot_detection__pb2.UpdateFindingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFindingEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/securenet.detection.v1.DetectionService/ListFindingEvents',
+            securenet_dot_detection_dot_v1_dot_detection__pb2.ListFindingEventsRequest.SerializeToString,
+            securenet_dot_detection_dot_v1_dot_detection__pb2.ListFindingEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportLabels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/securenet.detection.v1.DetectionService/ExportLabels',
+            securenet_dot_detection_dot_v1_dot_detection__pb2.ExportLabelsRequest.SerializeToString,
+            securenet_dot_detection_dot_v1_dot_detection__pb2.ExportLabelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

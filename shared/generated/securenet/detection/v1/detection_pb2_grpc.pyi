@@ -32,6 +32,14 @@ class DetectionServiceStub:
 
     Every RPC answers INVALID_ARGUMENT with google.rpc.BadRequest where a field breaks its rule, UNAUTHENTICATED or
     PERMISSION_DENIED where the caller may not, RESOURCE_EXHAUSTED with google.rpc.RetryInfo under overload.
+
+    A flow whose sensor_id and flow_id came within the last hour changes nothing and is answered as it was then, in
+    whichever way it comes, within one state and as long as the table of such flows holds it; the table is bounded, and
+    where flows come faster than it can keep them for an hour the oldest go and would count anew. Flows without a
+    flow_id count each time. Dry runs neither look nor leave a trace there.
+
+    When flows come faster than they can be scored, the model is left out first (skipped says so), then details
+    (evidence_omitted, details_omitted), and past the bound calls are refused with RESOURCE_EXHAUSTED.
     """
 
     @_typing.overload
@@ -56,11 +64,23 @@ class DetectionServiceStub:
     """GetFinding returns one finding. NOT_FOUND where the tenant has none of that name. Roles: all."""
     WatchFindings: _grpc.UnaryStreamMultiCallable[_detection_pb2.WatchFindingsRequest, _detection_pb2.WatchFindingsResponse]
     """WatchFindings sends findings as they are made and changed, from now or from a resume token, until the caller
-    cancels. OUT_OF_RANGE where the token is older than what is kept. Roles: all.
+    cancels: each as it stands after its latest change, so changes that come close together may come as one, and none
+    is lost or told twice. INVALID_ARGUMENT where the token is not of this service and tenant, OUT_OF_RANGE where a
+    finding that changed after it has been deleted by retention since. Roles: all.
     """
     UpdateFinding: _grpc.UnaryUnaryMultiCallable[_detection_pb2.UpdateFindingRequest, _detection_pb2.UpdateFindingResponse]
     """UpdateFinding sets the status, the analyst's verdict or the comment. ABORTED where the revision that came is not
-    the latest. Roles: analyst, admin.
+    the latest. A resolved finding that is seen again is NEW again and keeps its verdict, comment and history. A
+    finding that a suppression holds back stays SUPPRESSED; the status that was set holds once the last one ends.
+    Roles: analyst, admin.
+    """
+    ListFindingEvents: _grpc.UnaryUnaryMultiCallable[_detection_pb2.ListFindingEventsRequest, _detection_pb2.ListFindingEventsResponse]
+    """ListFindingEvents lists who changed a finding, how and when, the latest first. NOT_FOUND where the tenant has no
+    such finding. Roles: all.
+    """
+    ExportLabels: _grpc.UnaryStreamMultiCallable[_detection_pb2.ExportLabelsRequest, _detection_pb2.ExportLabelsResponse]
+    """ExportLabels streams the flows of findings that a person has judged, by finding: labels for the next training.
+    Roles: all.
     """
     CreateSuppression: _grpc.UnaryUnaryMultiCallable[_detection_pb2.CreateSuppressionRequest, _detection_pb2.CreateSuppressionResponse]
     """CreateSuppression keeps matching findings out of the list; it applies at once, also to open ones. Roles: analyst,
@@ -84,6 +104,14 @@ class DetectionServiceAsyncStub(DetectionServiceStub):
 
     Every RPC answers INVALID_ARGUMENT with google.rpc.BadRequest where a field breaks its rule, UNAUTHENTICATED or
     PERMISSION_DENIED where the caller may not, RESOURCE_EXHAUSTED with google.rpc.RetryInfo under overload.
+
+    A flow whose sensor_id and flow_id came within the last hour changes nothing and is answered as it was then, in
+    whichever way it comes, within one state and as long as the table of such flows holds it; the table is bounded, and
+    where flows come faster than it can keep them for an hour the oldest go and would count anew. Flows without a
+    flow_id count each time. Dry runs neither look nor leave a trace there.
+
+    When flows come faster than they can be scored, the model is left out first (skipped says so), then details
+    (evidence_omitted, details_omitted), and past the bound calls are refused with RESOURCE_EXHAUSTED.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -105,11 +133,23 @@ class DetectionServiceAsyncStub(DetectionServiceStub):
     """GetFinding returns one finding. NOT_FOUND where the tenant has none of that name. Roles: all."""
     WatchFindings: _aio.UnaryStreamMultiCallable[_detection_pb2.WatchFindingsRequest, _detection_pb2.WatchFindingsResponse]  # type: ignore[assignment]
     """WatchFindings sends findings as they are made and changed, from now or from a resume token, until the caller
-    cancels. OUT_OF_RANGE where the token is older than what is kept. Roles: all.
+    cancels: each as it stands after its latest change, so changes that come close together may come as one, and none
+    is lost or told twice. INVALID_ARGUMENT where the token is not of this service and tenant, OUT_OF_RANGE where a
+    finding that changed after it has been deleted by retention since. Roles: all.
     """
     UpdateFinding: _aio.UnaryUnaryMultiCallable[_detection_pb2.UpdateFindingRequest, _detection_pb2.UpdateFindingResponse]  # type: ignore[assignment]
     """UpdateFinding sets the status, the analyst's verdict or the comment. ABORTED where the revision that came is not
-    the latest. Roles: analyst, admin.
+    the latest. A resolved finding that is seen again is NEW again and keeps its verdict, comment and history. A
+    finding that a suppression holds back stays SUPPRESSED; the status that was set holds once the last one ends.
+    Roles: analyst, admin.
+    """
+    ListFindingEvents: _aio.UnaryUnaryMultiCallable[_detection_pb2.ListFindingEventsRequest, _detection_pb2.ListFindingEventsResponse]  # type: ignore[assignment]
+    """ListFindingEvents lists who changed a finding, how and when, the latest first. NOT_FOUND where the tenant has no
+    such finding. Roles: all.
+    """
+    ExportLabels: _aio.UnaryStreamMultiCallable[_detection_pb2.ExportLabelsRequest, _detection_pb2.ExportLabelsResponse]  # type: ignore[assignment]
+    """ExportLabels streams the flows of findings that a person has judged, by finding: labels for the next training.
+    Roles: all.
     """
     CreateSuppression: _aio.UnaryUnaryMultiCallable[_detection_pb2.CreateSuppressionRequest, _detection_pb2.CreateSuppressionResponse]  # type: ignore[assignment]
     """CreateSuppression keeps matching findings out of the list; it applies at once, also to open ones. Roles: analyst,
@@ -132,6 +172,14 @@ class DetectionServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every RPC answers INVALID_ARGUMENT with google.rpc.BadRequest where a field breaks its rule, UNAUTHENTICATED or
     PERMISSION_DENIED where the caller may not, RESOURCE_EXHAUSTED with google.rpc.RetryInfo under overload.
+
+    A flow whose sensor_id and flow_id came within the last hour changes nothing and is answered as it was then, in
+    whichever way it comes, within one state and as long as the table of such flows holds it; the table is bounded, and
+    where flows come faster than it can keep them for an hour the oldest go and would count anew. Flows without a
+    flow_id count each time. Dry runs neither look nor leave a trace there.
+
+    When flows come faster than they can be scored, the model is left out first (skipped says so), then details
+    (evidence_omitted, details_omitted), and past the bound calls are refused with RESOURCE_EXHAUSTED.
     """
 
     @_abc_1.abstractmethod
@@ -187,7 +235,9 @@ class DetectionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_detection_pb2.WatchFindingsResponse], _abc.AsyncIterator[_detection_pb2.WatchFindingsResponse]]:
         """WatchFindings sends findings as they are made and changed, from now or from a resume token, until the caller
-        cancels. OUT_OF_RANGE where the token is older than what is kept. Roles: all.
+        cancels: each as it stands after its latest change, so changes that come close together may come as one, and none
+        is lost or told twice. INVALID_ARGUMENT where the token is not of this service and tenant, OUT_OF_RANGE where a
+        finding that changed after it has been deleted by retention since. Roles: all.
         """
 
     @_abc_1.abstractmethod
@@ -197,7 +247,29 @@ class DetectionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_detection_pb2.UpdateFindingResponse, _abc.Awaitable[_detection_pb2.UpdateFindingResponse]]:
         """UpdateFinding sets the status, the analyst's verdict or the comment. ABORTED where the revision that came is not
-        the latest. Roles: analyst, admin.
+        the latest. A resolved finding that is seen again is NEW again and keeps its verdict, comment and history. A
+        finding that a suppression holds back stays SUPPRESSED; the status that was set holds once the last one ends.
+        Roles: analyst, admin.
+        """
+
+    @_abc_1.abstractmethod
+    def ListFindingEvents(
+        self,
+        request: _detection_pb2.ListFindingEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_detection_pb2.ListFindingEventsResponse, _abc.Awaitable[_detection_pb2.ListFindingEventsResponse]]:
+        """ListFindingEvents lists who changed a finding, how and when, the latest first. NOT_FOUND where the tenant has no
+        such finding. Roles: all.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportLabels(
+        self,
+        request: _detection_pb2.ExportLabelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_detection_pb2.ExportLabelsResponse], _abc.AsyncIterator[_detection_pb2.ExportLabelsResponse]]:
+        """ExportLabels streams the flows of findings that a person has judged, by finding: labels for the next training.
+        Roles: all.
         """
 
     @_abc_1.abstractmethod

@@ -9,15 +9,16 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from securenet.detection.v1 import flow_pb2 as _flow_pb2
 from securenet.detection.v1 import verdict_pb2 as _verdict_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 10):
-    from typing import TypeAlias as _TypeAlias
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing_extensions import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -81,6 +82,38 @@ ANALYST_VERDICT_BENIGN: AnalystVerdict.ValueType  # 3
 """It happened and was allowed."""
 Global___AnalystVerdict: _TypeAlias = AnalystVerdict  # noqa: Y015
 
+class _FindingAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FindingActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FindingAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FINDING_ACTION_UNSPECIFIED: _FindingAction.ValueType  # 0
+    """Not said."""
+    FINDING_ACTION_UPDATED: _FindingAction.ValueType  # 1
+    """A person set status, verdict or comment."""
+    FINDING_ACTION_SUPPRESSED: _FindingAction.ValueType  # 2
+    """A suppression holds it back."""
+    FINDING_ACTION_RELEASED: _FindingAction.ValueType  # 3
+    """No suppression holds it back any more."""
+    FINDING_ACTION_REOPENED: _FindingAction.ValueType  # 4
+    """It was resolved and has been seen again."""
+
+class FindingAction(_FindingAction, metaclass=_FindingActionEnumTypeWrapper):
+    """FindingAction is what befell a finding beside new evidence."""
+
+FINDING_ACTION_UNSPECIFIED: FindingAction.ValueType  # 0
+"""Not said."""
+FINDING_ACTION_UPDATED: FindingAction.ValueType  # 1
+"""A person set status, verdict or comment."""
+FINDING_ACTION_SUPPRESSED: FindingAction.ValueType  # 2
+"""A suppression holds it back."""
+FINDING_ACTION_RELEASED: FindingAction.ValueType  # 3
+"""No suppression holds it back any more."""
+FINDING_ACTION_REOPENED: FindingAction.ValueType  # 4
+"""It was resolved and has been seen again."""
+Global___FindingAction: _TypeAlias = FindingAction  # noqa: Y015
+
 @_typing.final
 class Finding(_message.Message):
     """Finding is one incident: a detector's evidence about an entity and its peers, accumulated over time."""
@@ -111,14 +144,18 @@ class Finding(_message.Message):
     SUPPRESSIONS_FIELD_NUMBER: _builtins.int
     SENSOR_IDS_FIELD_NUMBER: _builtins.int
     STATE_SCOPE_FIELD_NUMBER: _builtins.int
+    PEAK_RISK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, findings/{finding}."""
     status: Global___FindingStatus.ValueType
     """Where it stands."""
     threat_level: _verdict_pb2.ThreatLevel.ValueType
-    """How urgent it is."""
+    """How grave it was at its worst, by peak_risk; it does not fade, so that nothing grave leaves a list by its age."""
     risk: _builtins.float
-    """Risk, 0–100: 1–39 low, 40–69 medium, 70–89 high, 90–100 critical."""
+    """Risk now, 0–100: peak_risk halved for every half-life that the flows of the tenant have gone on since
+    last_seen_time, and 0 in the end. Time is the flows' own. A finding with a state_scope is about a capture, which
+    has no now: its risk stays.
+    """
     entity: _builtins.str
     """What it is about: an address."""
     port: _builtins.int
@@ -137,6 +174,8 @@ class Finding(_message.Message):
     """Rises by one at each change; guards UpdateFinding."""
     state_scope: _builtins.str
     """The state_scope of the batches that it was found in; empty for the tenant's own state."""
+    peak_risk: _builtins.float
+    """Highest risk that it reached, 0–100: 1–39 low, 40–69 medium, 70–89 high, 90–100 critical."""
     @_builtins.property
     def detectors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Detectors whose evidence it holds."""
@@ -208,16 +247,125 @@ class Finding(_message.Message):
         suppressions: _abc.Iterable[_builtins.str] | None = ...,
         sensor_ids: _abc.Iterable[_builtins.str] | None = ...,
         state_scope: _builtins.str | None = ...,
+        peak_risk: _builtins.float | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_port", b"_port", "create_time", b"create_time", "first_seen_time", b"first_seen_time", "last_seen_time", b"last_seen_time", "port", b"port", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_port", b"_port", "analyst_verdict", b"analyst_verdict", "comment", b"comment", "count", b"count", "create_time", b"create_time", "detectors", b"detectors", "entity", b"entity", "evidence", b"evidence", "first_seen_time", b"first_seen_time", "flow_ids", b"flow_ids", "last_seen_time", b"last_seen_time", "name", b"name", "peers", b"peers", "port", b"port", "revision", b"revision", "risk", b"risk", "sensor_ids", b"sensor_ids", "state_scope", b"state_scope", "status", b"status", "summary", b"summary", "suppressions", b"suppressions", "techniques", b"techniques", "threat_level", b"threat_level", "update_time", b"update_time", "updated_by", b"updated_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_port", b"_port", "analyst_verdict", b"analyst_verdict", "comment", b"comment", "count", b"count", "create_time", b"create_time", "detectors", b"detectors", "entity", b"entity", "evidence", b"evidence", "first_seen_time", b"first_seen_time", "flow_ids", b"flow_ids", "last_seen_time", b"last_seen_time", "name", b"name", "peak_risk", b"peak_risk", "peers", b"peers", "port", b"port", "revision", b"revision", "risk", b"risk", "sensor_ids", b"sensor_ids", "state_scope", b"state_scope", "status", b"status", "summary", b"summary", "suppressions", b"suppressions", "techniques", b"techniques", "threat_level", b"threat_level", "update_time", b"update_time", "updated_by", b"updated_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__port: _TypeAlias = _typing.Literal["port"]  # noqa: Y015
     _WhichOneofArgType__port: _TypeAlias = _typing.Literal["_port", b"_port"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__port) -> _WhichOneofReturnType__port | None: ...
 
 Global___Finding: _TypeAlias = Finding  # noqa: Y015
+
+@_typing.final
+class FindingEvent(_message.Message):
+    """FindingEvent is one entry of a finding's history: who changed what, and when. The latest 100 of a finding are kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    STATUS_BEFORE_FIELD_NUMBER: _builtins.int
+    STATUS_AFTER_FIELD_NUMBER: _builtins.int
+    ANALYST_VERDICT_BEFORE_FIELD_NUMBER: _builtins.int
+    ANALYST_VERDICT_AFTER_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    action: Global___FindingAction.ValueType
+    """What happened."""
+    actor: _builtins.str
+    """Who did it; empty for the service itself, as when a suppression expires."""
+    status_before: Global___FindingStatus.ValueType
+    """Status before and after."""
+    status_after: Global___FindingStatus.ValueType
+    """Status after."""
+    analyst_verdict_before: Global___AnalystVerdict.ValueType
+    """Verdict before."""
+    analyst_verdict_after: Global___AnalystVerdict.ValueType
+    """Verdict after."""
+    comment: _builtins.str
+    """The comment as it stood after."""
+    revision: _builtins.int
+    """Revision of the finding after it."""
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
+        action: Global___FindingAction.ValueType | None = ...,
+        actor: _builtins.str | None = ...,
+        status_before: Global___FindingStatus.ValueType | None = ...,
+        status_after: Global___FindingStatus.ValueType | None = ...,
+        analyst_verdict_before: Global___AnalystVerdict.ValueType | None = ...,
+        analyst_verdict_after: Global___AnalystVerdict.ValueType | None = ...,
+        comment: _builtins.str | None = ...,
+        revision: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "analyst_verdict_after", b"analyst_verdict_after", "analyst_verdict_before", b"analyst_verdict_before", "comment", b"comment", "event_time", b"event_time", "revision", b"revision", "status_after", b"status_after", "status_before", b"status_before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindingEvent: _TypeAlias = FindingEvent  # noqa: Y015
+
+@_typing.final
+class LabeledFlow(_message.Message):
+    """LabeledFlow is a flow of a finding that a person has judged: a label for training. It outlives the finding."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLOW_FIELD_NUMBER: _builtins.int
+    ANALYST_VERDICT_FIELD_NUMBER: _builtins.int
+    FINDING_FIELD_NUMBER: _builtins.int
+    DETECTOR_FIELD_NUMBER: _builtins.int
+    TECHNIQUES_FIELD_NUMBER: _builtins.int
+    LABELED_BY_FIELD_NUMBER: _builtins.int
+    LABEL_TIME_FIELD_NUMBER: _builtins.int
+    analyst_verdict: Global___AnalystVerdict.ValueType
+    """What the person found out; TRUE_POSITIVE is malicious, FALSE_POSITIVE and BENIGN are benign."""
+    finding: _builtins.str
+    """Resource name of the finding."""
+    detector: _builtins.str
+    """Detector that found it."""
+    labeled_by: _builtins.str
+    """Who judged."""
+    @_builtins.property
+    def flow(self) -> _flow_pb2.FlowRecord:
+        """The flow, with every field that was kept; texts are cut to 256 characters."""
+
+    @_builtins.property
+    def techniques(self) -> _containers.RepeatedCompositeFieldContainer[_verdict_pb2.AttackTechnique]:
+        """ATT&CK techniques of its evidence."""
+
+    @_builtins.property
+    def label_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        flow: _flow_pb2.FlowRecord | None = ...,
+        analyst_verdict: Global___AnalystVerdict.ValueType | None = ...,
+        finding: _builtins.str | None = ...,
+        detector: _builtins.str | None = ...,
+        techniques: _abc.Iterable[_verdict_pb2.AttackTechnique] | None = ...,
+        labeled_by: _builtins.str | None = ...,
+        label_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["flow", b"flow", "label_time", b"label_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["analyst_verdict", b"analyst_verdict", "detector", b"detector", "finding", b"finding", "flow", b"flow", "label_time", b"label_time", "labeled_by", b"labeled_by", "techniques", b"techniques"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabeledFlow: _TypeAlias = LabeledFlow  # noqa: Y015
 
 @_typing.final
 class Suppression(_message.Message):

@@ -291,12 +291,15 @@ class Verdict(_message.Message):
     EVIDENCE_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     SKIPPED_FIELD_NUMBER: _builtins.int
+    EVIDENCE_OMITTED_FIELD_NUMBER: _builtins.int
     flow_id: _builtins.str
     """Identity of the flow, as it came."""
     threat_level: Global___ThreatLevel.ValueType
     """How urgent it is."""
     score: _builtins.float
     """Calibrated probability that the flow is malicious, 0–1."""
+    evidence_omitted: _builtins.bool
+    """The evidence was left out under load, or is no longer kept of a flow that came again; level and score hold."""
     @_builtins.property
     def evidence(self) -> _containers.RepeatedCompositeFieldContainer[Global___Evidence]:
         """Reasons, the gravest first."""
@@ -318,10 +321,11 @@ class Verdict(_message.Message):
         evidence: _abc.Iterable[Global___Evidence] | None = ...,
         model: Global___ModelRef | None = ...,
         skipped: _abc.Iterable[Global___SkippedDetector] | None = ...,
+        evidence_omitted: _builtins.bool | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "flow_id", b"flow_id", "model", b"model", "score", b"score", "skipped", b"skipped", "threat_level", b"threat_level"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "evidence_omitted", b"evidence_omitted", "flow_id", b"flow_id", "model", b"model", "score", b"score", "skipped", b"skipped", "threat_level", b"threat_level"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -399,6 +403,9 @@ class VerdictBatch(_message.Message):
     SKIPPED_FIELD_NUMBER: _builtins.int
     DETECTORS_FIELD_NUMBER: _builtins.int
     CONTRIBUTED_FIELD_NUMBER: _builtins.int
+    DETAILS_OMITTED_FIELD_NUMBER: _builtins.int
+    details_omitted: _builtins.int
+    """Rows at or above detail_level that have no entry in details, because the service sheds work under load."""
     @_builtins.property
     def threat_level(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """ThreatLevel numbers, one a row; 0 where the row has an entry in errors."""
@@ -444,10 +451,11 @@ class VerdictBatch(_message.Message):
         skipped: _abc.Iterable[Global___SkippedDetector] | None = ...,
         detectors: _abc.Iterable[_builtins.str] | None = ...,
         contributed: _abc.Iterable[_builtins.int] | None = ...,
+        details_omitted: _builtins.int | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contributed", b"contributed", "details", b"details", "detectors", b"detectors", "errors", b"errors", "model", b"model", "score", b"score", "skipped", b"skipped", "threat_level", b"threat_level"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contributed", b"contributed", "details", b"details", "details_omitted", b"details_omitted", "detectors", b"detectors", "errors", b"errors", "model", b"model", "score", b"score", "skipped", b"skipped", "threat_level", b"threat_level"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

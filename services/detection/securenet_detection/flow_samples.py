@@ -1,0 +1,65 @@
+"""Single flows out of a batch, as plain values that can be kept: samples of findings, and labels for training."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+
+from securenet_detection.findings.sighting import FlowRecord
+from securenet_flows.batch import FlowBatch
+
+#: Characters of a text that are kept.
+_LONGEST_TEXT: Final = 256
+
+#: What only training data have is never part of what detection knows.
+_NOT_KEPT: Final = frozenset({"label", "detailed_label"})
+
+
+def flow_record(batch: FlowBatch, row: int) -> FlowRecord:
+    """One flow as plain values by column; what it has no value in is left out. Texts are cut to 256 characters."""
+    record: dict[str, str | int] = {
+        "start_time_ns": int(batch.start_time_ns[row]),
+        "src_ip": _address(batch.src_addr[row].tobytes()),
+        "dst_ip": _address(batch.dst_addr[row].tobytes()),
+        "protocol": int(batch.protocol[row]),
+    }
+    for name, values in batch.numeric.items():
+        present = batch.present.get(name)
+        if present is None or present[row]:
+            record[name] = int(values[row])
+    for name, texts in batch.text.items():
+        text = texts[row]
+        if text is not None and name not in _NOT_KEPT:
+            record[name] = text[:_LONGEST_TEXT]
+    return record
+
+
+class FlowFinder:
+    """Finds flows of a batch by their identity; the index is made when the first one is asked for."""
+
+    def __init__(self, batch: FlowBatch) -> None:
+        self._batch = batch
+        self._rows: dict[str, int] | None = None
+
+    def records(self, row: int, flow_ids: Iterable[str], limit: int) -> tuple[FlowRecord, ...]:
+        """The flow of a row, and those of the given identities that are in the batch, at most `limit`."""
+        if self._rows is None:
+            self._rows = self._index()
+        found = dict.fromkeys([row, *(self._rows[name] for name in flow_ids if name in self._rows)])
+        return tuple(flow_record(self._batch, at) for at in list(found)[:limit])
+
+    def _index(self) -> dict[str, int]:
+        texts = self._batch.text.get("flow_id")
+        if texts is None:
+            return {}
+        rows = np.flatnonzero(texts.codes >= 0)
+        # The first of several rows of one identity stands.
+        return {texts.values[texts.codes[at]]: at for at in reversed(rows.tolist())}
+
+
+def _address(packed: bytes) -> str:
+    address = ipaddress.IPv6Address(packed)
+    return str(address.ipv4_mapped or address)
