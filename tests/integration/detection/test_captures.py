@@ -45,12 +45,17 @@ def test_a_benign_host_day_makes_no_finding(shared_data: Path) -> None:
 
 
 def test_ten_honest_ssh_logins_are_no_guessing(shared_data: Path) -> None:
-    assert not findings(shared_data / "flows/zeek-labelled/006-zeek-scenario-ssh")
+    found = findings(shared_data / "flows/zeek-labelled/006-zeek-scenario-ssh")
+    assert set(found) == {("odd-port", "T1571")}  # the server listens on 902
 
 
 def test_guessing_of_ssh_passwords_is_found_in_packets(shared_data: Path) -> None:
     found = findings(shared_data / "flows/slips/test19-malicious-ssh/malicious-ssh-bruteforce.pcap")
-    assert found == {("brute-force", "T1110.001"): 1}
+    assert found == {("brute-force", "T1110.001"): 1, ("odd-port", "T1571"): 1}
+
+
+def test_a_tunnel_in_echo_messages_is_found_in_packets(shared_data: Path) -> None:
+    assert findings(shared_data / "flows/pcaps/icmp-tunnel.pcap") == {("icmp-tunnel", "T1095"): 1}
 
 
 def test_a_syn_scan_is_found_in_packets(shared_data: Path) -> None:

@@ -183,7 +183,7 @@ async def test_a_model_that_appears_is_picked_up_named_and_reported(
     assert scored.model.alias == "champion"
     assert scored.model.digest == hashlib.sha256(registry.versions[1][0]).hexdigest()
     assert scored.score == pytest.approx(0.75, abs=1e-6)
-    assert not scored.skipped
+    assert "model" not in {skipped.detector for skipped in scored.skipped}
     serving = await detection.GetServingModel(pb.GetServingModelRequest(), timeout=TIMEOUT)
     assert serving.current.feature_schema_hash == SCHEMA_HASH
     assert serving.detail == ""

@@ -6,6 +6,7 @@ from securenet_detection.behaviours.brute_force import BruteForce
 from securenet_detection.behaviours.horizontal_scan import HorizontalScan
 from securenet_detection.behaviours.icmp_tunnel import IcmpTunnel
 from securenet_detection.behaviours.interface import Behaviour
+from securenet_detection.behaviours.lateral_movement import LateralMovement
 from securenet_detection.behaviours.odd_port import OddPort
 from securenet_detection.behaviours.sequential_scan import SequentialScan
 from securenet_detection.behaviours.vertical_scan import VerticalScan
@@ -18,6 +19,7 @@ def behaviours(settings: DetectorSettings) -> tuple[Behaviour, ...]:
         BruteForce(settings.brute_force, settings.state),
         HorizontalScan(settings.horizontal_scan, settings.state),
         IcmpTunnel(settings.icmp_tunnel, settings.state),
+        LateralMovement(settings.lateral_movement, settings.state),
         OddPort(settings.odd_port, settings.state),
         SequentialScan(settings.sequential_scan, settings.state),
         VerticalScan(settings.vertical_scan, settings.state),

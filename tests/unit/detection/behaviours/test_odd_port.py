@@ -13,6 +13,20 @@ from securenet_detection.threats import ThreatLevel
 
 pytestmark = pytest.mark.unit
 
+NAME = "odd-port"
+
+
+@pytest.fixture
+def levels(levels: Any) -> Any:
+    """What this detector says of a trace, whatever the others say."""
+    return lambda flows: {name: level for name, level in levels(flows).items() if name == NAME}
+
+
+@pytest.fixture
+def reports(engine: Any, batch: Any) -> Any:
+    """What this detector reports of a trace."""
+    return lambda flows: [s for _, s in engine.analyze(batch(flows)).sightings if s.evidence.detector == NAME]
+
 
 def talk(service: Any, port: Any, *, count: Any = 1, dst: Any = "198.51.100.20", **extra: Any) -> Any:
     return [
@@ -76,8 +90,8 @@ def test_rows_without_a_service_are_said_to_be_skipped(engine: Any, batch: Any) 
     assert "odd-port" in {skipped.detector for skipped in verdicts.skipped_at(1)}
 
 
-def test_the_finding_names_what_is_spoken_where(engine: Any, batch: Any) -> None:
-    reports = [report for _, report in engine.analyze(batch(talk("ssh", 443, count=5))).sightings]
-    assert [report.count for report in reports] == [1, 2, 4]
-    assert reports[0].evidence.techniques[0].id == "T1571"
-    assert "speaks ssh with 198.51.100.20 on tcp/443" in reports[0].evidence.summary
+def test_the_finding_names_what_is_spoken_where(reports: Any) -> None:
+    found = reports(talk("ssh", 443, count=5))
+    assert [report.count for report in found] == [1, 2, 4]
+    assert found[0].evidence.techniques[0].id == "T1571"
+    assert "speaks ssh with 198.51.100.20 on tcp/443" in found[0].evidence.summary

@@ -1,0 +1,149 @@
+"""A source administers internal hosts that it never administered before.
+
+Definition: an answered connection from one internal host to another on an administrators' service (SMB, RDP, WinRM,
+SSH) that is the first of its kind between the two, with a host that few others administer: file servers and directories
+are everybody's. MITRE ATT&CK T1021, Remote Services; the idea that movement shows in who newly reaches whom, and that
+it must be learnt who does, is that of G. Ho et al., "Hopper: Modeling and Detecting Lateral Movement", USENIX Security
+2021. What a source does in its first half hour, or before it was seen in fifty flows, is at most LOW, and only if it
+goes to several hosts at once. Afterwards one new host is worth a note; several within half an hour raise the level.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securenet_detection.behaviours import contact_kernels, kernels
+from securenet_detection.behaviours.episodes import Episodes, evidence
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.observation import TCP, Observation
+from securenet_detection.settings import LateralMovementSettings, StateSettings
+from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
+
+#: Services by position in the techniques; WinRM is HTTP and known by its ports alone.
+_RDP, _SMB, _SSH, _WINRM = range(4)
+_PORTS: Final = {3389: _RDP, 445: _SMB, 139: _SMB, 22: _SSH, 5985: _WINRM, 5986: _WINRM}
+_SERVICES: Final = {"rdp": _RDP, "smb": _SMB, "ssh": _SSH}
+_NAMES: Final = ("RDP", "SMB", "SSH", "WinRM")
+
+
+class LateralMovement:
+    """Key: source, over its administrative connections."""
+
+    def __init__(self, settings: LateralMovementSettings, state: StateSettings) -> None:
+        self._settings = settings
+        self._episodes = Episodes(
+            entities=state.entities, members=state.members, window_ns=int(settings.window_seconds * 1e9)
+        )
+        self._sources = np.zeros((state.entities, 4), np.int64)
+        self._source_counters = np.zeros(3, np.int64)
+        self._contacts = np.zeros((state.members, 2), np.int64)
+        self._contact_counters = np.zeros(3, np.int64)
+        self._targets = np.zeros((state.entities, 3), np.int64)
+        self._target_counters = np.zeros(3, np.int64)
+        self._by_port = np.full(1 << 16, -1, np.int64)
+        for port, service in _PORTS.items():
+            self._by_port[port] = service
+        self.definition = Definition(
+            name="lateral-movement",
+            version="1",
+            description="First administrative connections between internal hosts; measured in new destinations.",
+            analytic_type=AnalyticType.BEHAVIORAL,
+            thresholds=(
+                Threshold("medium_destinations", settings.medium_destinations, "destinations", "new ones for MEDIUM"),
+                Threshold("high_destinations", settings.high_destinations, "destinations", "new ones for HIGH"),
+                Threshold(
+                    "learning_destinations", settings.learning_destinations, "destinations", "new ones while learning"
+                ),
+                Threshold("popular_sources", settings.popular_sources, "sources", "from which a host is everybody's"),
+                Threshold("learning", settings.learning_seconds, "seconds", "history of a source before it is judged"),
+                Threshold("learning_flows", settings.learning_flows, "flows", "likewise"),
+                Threshold("window", settings.window_seconds, "seconds", "how far back is counted"),
+            ),
+            required_fields=("dst_port",),
+            techniques=tuple(
+                technique.value
+                for technique in (
+                    Attack.REMOTE_DESKTOP,
+                    Attack.WINDOWS_ADMIN_SHARES,
+                    Attack.SSH,
+                    Attack.WINDOWS_REMOTE_MANAGEMENT,
+                )
+            ),
+            measure="destinations",
+            protocols=(TCP,),
+        )
+
+    def observe(self, seen: Observation) -> Observed | None:
+        rows = len(seen)
+        service = self._services(seen)
+        admin = service >= 0
+        resp_bytes = seen.batch.number("resp_bytes").astype(np.int64)
+        answered = admin & ~seen.failed & ((resp_bytes > 0) | ~seen.batch.has("resp_bytes"))
+        fresh, mature = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
+        contact_kernels.first_contacts(
+            self._sources, self._source_counters, self._contacts, self._contact_counters, self._targets,
+            self._target_counters, seen.src, kernels.combine(seen.dst, service), answered, seen.start_time_ns,
+            int(self._settings.learning_seconds * 1e9), self._settings.learning_flows,
+            self._settings.popular_sources, seen.ordinal, seen.learn,
+            fresh, mature,
+        )  # fmt: skip
+        if not admin.any():
+            return None
+        thresholds = np.where(mature, 1, self._settings.learning_destinations)
+        out = self._episodes.count(
+            seen,
+            keys=kernels.combine(seen.src, admin.astype(np.int64)),
+            members=seen.dst,
+            weights=fresh.astype(np.int64),
+            graded=mature,
+            thresholds=thresholds,
+        )
+        if out is None:
+            return None
+        judged = np.minimum(out[:, 6], out[:, 0])
+        level = np.full(rows, ThreatLevel.LOW, np.uint8)
+        level[judged >= self._settings.medium_destinations] = ThreatLevel.MEDIUM
+        level[judged >= self._settings.high_destinations] = ThreatLevel.HIGH
+        return evidence(
+            out,
+            measured=out[:, 0].astype(np.float64),
+            thresholds=thresholds.astype(np.float64),
+            level=level,
+            technique=np.maximum(service, 0).astype(np.uint8),
+        )
+
+    def _services(self, seen: Observation) -> NDArray[np.int64]:
+        """int64 (n,): position of the service that each row administers an internal host with, −1 for others."""
+        service = self._by_port[seen.dst_port]
+        texts = seen.batch.texts("service")
+        for name, position in _SERVICES.items():
+            service = np.where(texts.matches((name,)), position, service)
+        inside = seen.src_local & seen.dst_local & (seen.protocol == TCP)
+        return np.where(inside & (seen.src != seen.dst), service, -1)
+
+    def scope(self, seen: Observation, row: int) -> Scope:
+        return Scope(seen.source(row), "local", None)
+
+    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+        return (
+            f"{seen.source(row)} administered {observed.measured[row]:.0f} internal hosts for the first time within "
+            f"{self._settings.window_seconds / 60:g} minutes, with {_NAMES[int(observed.technique[row])]} "
+            f"{seen.destination(row)} ({observed.certain[row]} of them after its ways had been learnt)"
+        )
+
+    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
+        return self._episodes.samples(int(observed.sample[row]))
+
+    def usage(self) -> Usage:
+        held = self._episodes.usage()
+        for table, counters in (
+            (self._sources, self._source_counters),
+            (self._contacts, self._contact_counters),
+            (self._targets, self._target_counters),
+        ):
+            entries, evictions = int(counters[kernels.ENTRIES]), int(counters[kernels.EVICTIONS])
+            held += Usage(entries, len(table), evictions, table.nbytes)
+        return held
