@@ -1,0 +1,277 @@
+"""Every tenant's feeds: imported, kept on disk, and swapped between batches.
+
+A change is made aside (read, checked, written, compiled) and then shown to the engine by one assignment, so that a
+batch is compared with the old set or the new one and no call waits for either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Final
+
+import numpy as np
+
+from securenet_core.exceptions import (
+    AlreadyExistsError,
+    InvalidArgumentError,
+    NotFoundError,
+    ResourceExhaustedError,
+)
+from securenet_core.logs import get_logger
+from securenet_detection.intel.columns import Columns, FeedTooLargeError, Rejection
+from securenet_detection.intel.feeds import DEFAULT_CONFIDENCE, Document, Feed, FeedHeader, Limits, read_feed
+from securenet_detection.intel.index import Answer, IntelIndex
+from securenet_detection.intel.indicator_set import BrokenSetError, IndicatorSet, read_set, write_set
+from securenet_detection.intel.tables import Tables
+
+_SUFFIX: Final = ".intel"
+
+#: Uploads that may stand at once; each has a file of at most the largest feed's size.
+_UPLOADS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryLimits:
+    """Bounds: of one feed; indicators and feeds of a tenant, indicators of all tenants."""
+
+    feed: Limits
+    feeds: int
+    total_indicators: int
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What came of an import: the feed as it stands, where it could not be read, and the version of the set."""
+
+    feed: Feed
+    rejections: tuple[Rejection, ...]
+    version: int
+
+
+class IntelLibrary:
+    """For one event loop.
+
+    Args:
+        folder: of the sets; made when it is needed.
+        limits: bounds.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, folder: Path, limits: LibraryLimits, clock: Callable[[], float] = time.time) -> None:
+        self._folder = folder
+        self._limits = limits
+        self._clock = clock
+        self._seed = secrets.randbits(63)
+        self._sets: dict[str, IndicatorSet] = {}
+        self._indexes: dict[str, IntelIndex] = {}
+        self._changing = asyncio.Lock()
+        self._uploads = 0
+        self._log = get_logger("intel")
+        #: Files that could not be read at the start, with the reason.
+        self.broken: tuple[str, ...] = ()
+
+    async def open(self) -> None:
+        """Loads every tenant's set. A file that is broken is left where it is, said so, and not used."""
+        loaded, broken = await asyncio.to_thread(self._load)
+        for stored, index in loaded:
+            self._sets[stored.tenant] = stored
+            self._indexes[stored.tenant] = index
+        self.broken = tuple(broken)
+        for reason in broken:
+            self._log.error("intel set not loaded", reason=reason)
+
+    def index(self, tenant: str) -> IntelIndex | None:
+        """What the tenant's flows are compared with now; None where nothing was imported."""
+        return self._indexes.get(tenant)
+
+    @property
+    def indicators(self) -> int:
+        """How many are held, of all tenants."""
+        return sum(map(len, self._indexes.values()))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all sets."""
+        return sum(index.nbytes for index in self._indexes.values())
+
+    def feeds(self, tenant: str) -> tuple[Feed, ...]:
+        """The tenant's feeds, by name."""
+        index = self._indexes.get(tenant)
+        return () if index is None else index.feeds
+
+    def version(self, tenant: str) -> int:
+        """Version of the tenant's set; 0 where nothing was ever imported."""
+        stored = self._sets.get(tenant)
+        return 0 if stored is None else stored.version
+
+    async def lookup(self, tenant: str, values: Sequence[str]) -> list[Answer]:
+        """What is known of each value, in their order."""
+        index = self._indexes.get(tenant)
+        if index is None:
+            index = IntelIndex(Columns.concatenate(()), (), version=0, seed=self._seed)
+        return [index.lookup(value) for value in values]
+
+    async def import_feed(self, tenant: str, header: FeedHeader, chunks: AsyncIterator[bytes]) -> Imported:
+        """Takes a feed in; durable, and in use, when this returns. The same feed again changes nothing but its time.
+
+        Raises:
+            AlreadyExistsError: another feed has its name, and is not to be replaced.
+            InvalidArgumentError: nothing in it could be used, and something should have been.
+            ResourceExhaustedError: a bound is passed, or too many imports run.
+        """
+        if self._uploads >= _UPLOADS:
+            raise ResourceExhaustedError(
+                f"{_UPLOADS} feeds are being imported; at most so many may be", reason="TOO_MANY_IMPORTS",
+                retry_after=5.0,
+            )  # fmt: skip
+        self._uploads += 1
+        try:
+            with tempfile.TemporaryFile() as upload:
+                await self._receive(upload, chunks)
+                async with self._changing:
+                    return await self._import(tenant, header, upload)
+        finally:
+            self._uploads -= 1
+
+    async def delete_feed(self, tenant: str, name: str) -> int:
+        """Takes a feed out; the version of the set without it.
+
+        Raises:
+            NotFoundError: the tenant has no such feed.
+        """
+        async with self._changing:
+            stored = self._sets.get(tenant)
+            if stored is None or stored.feed(name) is None:
+                raise NotFoundError(f"indicatorFeeds/{name}: there is no such feed")
+            await self._swap(await asyncio.to_thread(stored.without, name))
+            self._log.info("intel feed deleted", tenant=tenant, feed=name)
+            return self._sets[tenant].version
+
+    async def _receive(self, upload: IO[bytes], chunks: AsyncIterator[bytes]) -> None:
+        size = 0
+        limit = self._limits.feed.max_bytes
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > limit:
+                raise ResourceExhaustedError(
+                    f"more than {limit:,} bytes, which is all that a feed may have", reason="FEED_TOO_LARGE"
+                )
+            await asyncio.to_thread(upload.write, chunk)
+        upload.seek(0)
+
+    async def _import(self, tenant: str, header: FeedHeader, upload: IO[bytes]) -> Imported:
+        stored = self._sets.get(tenant) or IndicatorSet.empty(tenant)
+        known = stored.feed(header.name)
+        content = await asyncio.to_thread(upload.read)
+        digest = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
+        if known is not None and known.digest != digest and not header.replace:
+            raise AlreadyExistsError(
+                f"indicatorFeeds/{header.name}: there is such a feed with other content; replace it, or use another name"
+            )
+        if known is None and len(stored.feeds) >= self._limits.feeds:
+            raise ResourceExhaustedError(
+                f"{len(stored.feeds)} feeds; at most {self._limits.feeds} may be kept", reason="TOO_MANY_FEEDS"
+            )
+        try:
+            document, columns, duplicates = await asyncio.to_thread(self._read, content, header)
+            if document.rejected and not len(columns):
+                first = document.rejections[0]
+                raise InvalidArgumentError.of(
+                    "chunk", f"nothing could be used of {document.rejected:,} entries; {first.place}: {first.reason}"
+                )
+            feed = _feed(header, document, columns, digest, duplicates, int(self._clock()))
+            self._check_room(stored, known, len(columns))
+            changed = await asyncio.to_thread(stored.with_feed, feed, columns)
+        except FeedTooLargeError as error:
+            raise ResourceExhaustedError(f"{header.name}: {error}", reason="FEED_TOO_LARGE") from error
+        await self._swap(changed)
+        self._log.info(
+            "intel feed imported", tenant=tenant, feed=header.name, format=document.format, indicators=len(columns),
+            rejected=document.rejected, version=changed.version,
+        )  # fmt: skip
+        now = next(found for found in self._indexes[tenant].feeds if found.name == header.name)
+        return Imported(now, document.rejections, changed.version)
+
+    def _read(self, content: bytes, header: FeedHeader) -> tuple[Document, Columns, int]:
+        document = read_feed(content, header, self._limits.feed)
+        columns = document.columns
+        tables = Tables.build(columns, np.zeros(len(columns), np.uint16), self._seed)
+        duplicates = int(tables.duplicate.sum())
+        columns = replace(columns, confidence=tables.confidence, since=tables.since, until=tables.until)
+        return document, columns.where(~tables.duplicate) if duplicates else columns, duplicates
+
+    def _check_room(self, stored: IndicatorSet, known: Feed | None, more: int) -> None:
+        mine = len(stored.columns) - (known.count if known else 0) + more
+        others = sum(len(other.columns) for tenant, other in self._sets.items() if tenant != stored.tenant)
+        if mine > self._limits.feed.max_indicators:
+            raise FeedTooLargeError(f"{mine:,} indicators with those of other feeds; at most "
+                                    f"{self._limits.feed.max_indicators:,} may be kept")  # fmt: skip
+        if mine + others > self._limits.total_indicators:
+            raise FeedTooLargeError(f"{mine + others:,} indicators of all tenants; at most "
+                                    f"{self._limits.total_indicators:,} may be kept")  # fmt: skip
+
+    async def _swap(self, changed: IndicatorSet) -> None:
+        """Makes a set durable and ready, then shows it."""
+        index = await asyncio.to_thread(self._index_of, changed)
+        await asyncio.to_thread(write_set, changed, self._path(changed.tenant))
+        self._sets[changed.tenant] = changed
+        self._indexes[changed.tenant] = index
+
+    def _index_of(self, stored: IndicatorSet) -> IntelIndex:
+        return IntelIndex(stored.columns, stored.feeds, version=stored.version, seed=self._seed)
+
+    def _path(self, tenant: str) -> Path:
+        # A tenant's name may hold what a file's may not.
+        return self._folder / f"{hashlib.blake2b(tenant.encode(), digest_size=16).hexdigest()}{_SUFFIX}"
+
+    def _load(self) -> tuple[list[tuple[IndicatorSet, IntelIndex]], list[str]]:
+        loaded: list[tuple[IndicatorSet, IntelIndex]] = []
+        broken: list[str] = []
+        room = self._limits.total_indicators
+        for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
+            try:
+                stored = read_set(path, max_indicators=min(room, self._limits.feed.max_indicators))
+            except (OSError, BrokenSetError) as error:
+                broken.append(str(error))
+                continue
+            if path != self._path(stored.tenant):
+                broken.append(f"{path.name}: belongs to another tenant")
+                continue
+            room -= len(stored.columns)
+            loaded.append((stored, self._index_of(stored)))
+        for path in self._folder.glob("*.new"):
+            # What a killed process left half written.
+            os.unlink(path)
+        return loaded, broken
+
+
+def _feed(
+    header: FeedHeader, document: Document, columns: Columns, digest: str, duplicates: int, now: int
+) -> Feed:  # fmt: skip
+    kinds, counts = np.unique(columns.kind, return_counts=True)
+    return Feed(
+        name=header.name,
+        format=document.format,
+        digest=digest,
+        warning_list=header.warning_list,
+        confidence=DEFAULT_CONFIDENCE if header.confidence is None else header.confidence,
+        licence=document.licence,
+        source=header.source,
+        data_time=document.data_time,
+        import_time=now,
+        count=len(columns),
+        duplicates=duplicates,
+        rejected=document.rejected,
+        ignored=document.ignored,
+        kinds=dict(zip(kinds.tolist(), counts.tolist(), strict=True)),
+        techniques=document.techniques,
+        labels=document.labels,
+    )
