@@ -35,7 +35,7 @@ LOCKED_EXTRAS = {"shared/client": {"pcap", "plot"}}
 
 DEVELOPMENT = {"pytest", "hypothesis", "ruff", "mypy", "grpcio-tools", "buf-bin", "import-linter", "uv", "hatchling"}
 SERVERS = {"mlflow", "flask", "gunicorn", "waitress", "graphene"}
-LEARNING = {"scikit-learn", "joblib", "skops", "skl2onnx", "onnx", "scipy", "pandas", "mlflow-skinny", "matplotlib"}
+LEARNING = {"scikit-learn", "joblib", "skops", "onnx", "scipy", "pandas", "mlflow-skinny", "matplotlib"}
 FORBIDDEN = {
     "services/detection": DEVELOPMENT | SERVERS | LEARNING | {"nfstream", "typer"},
     "services/scanner": DEVELOPMENT
