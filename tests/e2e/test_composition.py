@@ -26,7 +26,7 @@ ABSENT = {
     "detection": ["mlflow", "sklearn", "joblib", "skops", "pandas", "securenet_scanner", "securenet_registry"],
     "scanner": ["mlflow", "sklearn", "joblib", "numpy", "onnxruntime", "securenet_detection", "securenet_registry"],
     "registry": ["flask", "matplotlib", "nfstream", "securenet_detection", "securenet_scanner"],
-    "mlflow": ["grpc_health", "skops", "securenet_core"],
+    "mlflow": ["grpc_health", "dependency_injector", "securenet_core"],
 }
 #: Development tools that belong in no image.
 TOOLS = ["pytest", "ruff", "mypy", "hypothesis", "grpc_tools", "hatchling", "pip"]
