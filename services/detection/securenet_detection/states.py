@@ -17,7 +17,7 @@ from securenet_detection.settings import DetectorSettings, StateSettings
 from securenet_flows.features import SourceContext
 
 #: Smallest tables, for compiling the loops and for those who only ever ask for dry runs.
-SMALLEST: Final = StateSettings(entities=64, members=64, contexts=64)
+SMALLEST: Final = StateSettings(entities=64, members=64, rings=64, sources=64, contexts=64)
 
 
 class FlowState:

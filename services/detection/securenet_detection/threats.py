@@ -52,6 +52,13 @@ class Attack(Enum):
     GENERATED_DOMAINS = Technique(
         "T1568.002", "Dynamic Resolution: Domain Generation Algorithms", "Command and Control"
     )
+    APPLICATION_LAYER_PROTOCOL = Technique("T1071", "Application Layer Protocol", "Command and Control")
+    PROTOCOL_TUNNELING = Technique("T1572", "Protocol Tunneling", "Command and Control")
+    SCHEDULED_TRANSFER = Technique("T1029", "Scheduled Transfer", "Exfiltration")
+    EXFILTRATION_OVER_C2 = Technique("T1041", "Exfiltration Over C2 Channel", "Exfiltration")
+    EXFILTRATION_OVER_ALTERNATIVE = Technique("T1048", "Exfiltration Over Alternative Protocol", "Exfiltration")
+    NETWORK_DENIAL_OF_SERVICE = Technique("T1498", "Network Denial of Service", "Impact")
+    ENDPOINT_DENIAL_OF_SERVICE = Technique("T1499", "Endpoint Denial of Service", "Impact")
 
 
 @dataclass(frozen=True, slots=True)

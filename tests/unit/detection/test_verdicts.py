@@ -17,7 +17,7 @@ pytestmark = pytest.mark.unit
 
 
 def scans(count: int) -> list[dict[str, Any]]:
-    """A sweep over hosts, a sweep over the ports of one, and guesses at a service, by one source each."""
+    """A sweep over hosts, a sweep over the ports of one, and guesses at a service by the clock, by a source each."""
     return [
         flow
         for i in range(count)
@@ -33,7 +33,7 @@ def scans(count: int) -> list[dict[str, Any]]:
 def test_no_finding_counts_more_than_the_flows_of_its_source(engine: Any, batch: Any) -> None:
     reports = [report for _, report in engine.analyze(batch(scans(120))).sightings]
     assert {report.evidence.detector for report in reports} == {
-        "horizontal-scan", "vertical-scan", "sequential-scan", "brute-force",
+        "horizontal-scan", "vertical-scan", "sequential-scan", "brute-force", "beacon",
     }  # fmt: skip
     for report in reports:
         assert 1 <= report.count <= 120, report.evidence.detector
@@ -53,6 +53,7 @@ def test_evidence_names_what_it_measured(engine: Any, batch: Any) -> None:
         "vertical-scan": "ports",
         "sequential-scan": "likelihood_ratio",
         "brute-force": "attempts",
+        "beacon": "score",
     }
 
 

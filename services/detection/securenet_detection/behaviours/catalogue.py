@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from securenet_detection.behaviours.beacon import Beacon
 from securenet_detection.behaviours.brute_force import BruteForce
+from securenet_detection.behaviours.exfiltration import Exfiltration
+from securenet_detection.behaviours.flood import Flood
 from securenet_detection.behaviours.horizontal_scan import HorizontalScan
 from securenet_detection.behaviours.icmp_tunnel import IcmpTunnel
 from securenet_detection.behaviours.interface import Behaviour
 from securenet_detection.behaviours.lateral_movement import LateralMovement
+from securenet_detection.behaviours.long_connection import LongConnection
 from securenet_detection.behaviours.odd_port import OddPort
+from securenet_detection.behaviours.outside import Outside
 from securenet_detection.behaviours.sequential_scan import SequentialScan
+from securenet_detection.behaviours.strobe import Strobe
 from securenet_detection.behaviours.vertical_scan import VerticalScan
 from securenet_detection.settings import DetectorSettings
 
 
 def behaviours(settings: DetectorSettings) -> tuple[Behaviour, ...]:
     """One of each, with empty tables, for one tenant; by name."""
+    outside = Outside(settings.prevalence, settings.state)
     return (
+        Beacon(settings.beacon, settings.state, outside),
         BruteForce(settings.brute_force, settings.state),
+        Exfiltration(settings.exfiltration, settings.state, outside),
+        Flood(settings.flood, settings.state),
         HorizontalScan(settings.horizontal_scan, settings.state),
         IcmpTunnel(settings.icmp_tunnel, settings.state),
         LateralMovement(settings.lateral_movement, settings.state),
+        LongConnection(settings.long_connection, settings.state, outside),
         OddPort(settings.odd_port, settings.state),
         SequentialScan(settings.sequential_scan, settings.state),
+        Strobe(settings.strobe, settings.state, outside),
         VerticalScan(settings.vertical_scan, settings.state),
     )

@@ -10,7 +10,6 @@ bounded by :data:`MOST`, and stop there themselves.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -40,9 +39,6 @@ MOST: Final = 1 << 60
 
 #: How usual a destination is: nothing is known, few of the network's hosts use it, many do.
 UNKNOWN, RARE, POPULAR = range(3)
-
-#: Hours of the day that beacon looks back on.
-HOURS: Final = 24
 
 _LOW, _MEDIUM, _HIGH = 1, 2, 3
 _MS: Final = 1_000_000
@@ -164,10 +160,10 @@ def _sample(row: _Array, counters: _Array, sampled: _Array, taken: int, i: int) 
 
 @numba.njit(inline="always")
 def _report(  # noqa: PLR0917 - numba takes arguments by position
-    row: _Array, measured: int, threshold: int, level: int, now: int, hold: int
+    row: _Array, reached: int, threshold: int, level: int, now: int, hold: int
 ) -> int:
-    """What an entity at or above its threshold has to say: a first finding; news where the measure has doubled, the
-    level risen, or `hold` gone by; or nothing."""
+    """What an entity at or above its threshold has to say: a first finding; news where what it reached has doubled,
+    the level risen, or `hold` gone by; or nothing."""
     event = NOTHING
     if row[ACTIVE] == 0:
         row[ACTIVE] = 1
@@ -176,16 +172,20 @@ def _report(  # noqa: PLR0917 - numba takes arguments by position
         row[NEXT] = 2 * threshold
         row[REPORTED] = now
         event = FIRST_SEEN
-    elif measured >= row[NEXT] or level > row[LEVEL] or now - row[REPORTED] >= hold:
+    elif reached >= row[NEXT] or level > row[LEVEL] or now - row[REPORTED] >= hold:
         row[REPORTED] = now
         event = CHANGED
-    while measured >= row[NEXT]:
+    while reached >= row[NEXT]:
         row[NEXT] *= 2
     row[LEVEL] = max(row[LEVEL], level)
-    row[MEASURED] = max(row[MEASURED], measured)
-    row[THRESHOLD] = threshold
     row[UNTIL] = max(row[UNTIL], now + hold)
     return event
+
+
+@numba.njit(inline="always")
+def _measure(row: _Array, measured: int, threshold: int) -> None:
+    row[MEASURED] = max(row[MEASURED], measured)
+    row[THRESHOLD] = threshold
 
 
 @numba.njit(inline="always")
@@ -202,7 +202,7 @@ def _say(out: _Array, row: _Array, event: int, level: int, beside: int) -> int:
 
 
 @numba.njit(inline="always")
-def _stands(row: _Array, now: int, hold: int) -> bool:
+def _stands(row: _Array, now: int, hold: int) -> Any:
     return row[ACTIVE] != 0 and row[SINCE] - hold <= now <= row[UNTIL]
 
 
@@ -210,7 +210,7 @@ def _stands(row: _Array, now: int, hold: int) -> bool:
 
 
 @numba.njit(inline="always")
-def _bits(x: int) -> int:
+def _bits(x: _Array) -> _Array:
     """Bits set in 64."""
     u = np.uint64(x)
     u = u - ((u >> np.uint64(1)) & np.uint64(0x5555555555555555))
@@ -364,6 +364,7 @@ def add_connected_time(  # noqa: PLR0917 - numba takes arguments by position
                 if fresh > 0 and 4 * total >= steps[i, 0]:
                     taken = _sample(row, counters, sampled, taken, i)
                 if total >= steps[i, 0]:
+                    _measure(row, total, steps[i, 0])
                     event = _report(
                         row, total, steps[i, 0], _duration_level(total, steps[i], prevalence[i]), end, window
                     )
@@ -400,6 +401,9 @@ HOUR, HOUR_BYTES, HISTORY, USUAL, HISTOGRAM = range(OWN, OWN + 5)
 BUCKETS: Final = 48
 SOURCE_WIDTH: Final = HISTOGRAM + BUCKETS
 
+#: Bytes below which a flow makes nobody an uploader: pairs that send no more are not followed.
+_LITTLE: Final = 4096
+
 #: Hours after which a source's history counts half.
 _LONGEST_HISTORY: Final = 24 * 60
 
@@ -428,7 +432,7 @@ def _close_hour(row: _Array) -> None:
 
 
 @_jit()
-def add_uploads(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba takes arguments by position
+def add_uploads(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over the rows; numba takes arguments by position
     index: _Array,
     rows: _Array,
     counters: _Array,
@@ -485,6 +489,9 @@ def add_uploads(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba takes
                     source[HOUR_BYTES] = 0
                 source[HOUR_BYTES] = min(source[HOUR_BYTES] + sent[i], MOST)
             usual = source[USUAL] if source[HISTORY] >= limits[3] else 0
+            slot = _find(index, keys[i]) if sent[i] < _LITTLE else 0
+            if slot < 0:
+                continue
             slot = _claim(index, rows, counters, keys[i], ordinal + i, now - window)
             row = rows[slot]
             if _moved(row, now, window):
@@ -513,6 +520,7 @@ def add_uploads(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba takes
                         level = _LOW
                     elif usual > 0 and total >= far and total >= limits[0]:
                         level = _HIGH
+                    _measure(row, total, threshold)
                     event = _report(row, total, threshold, level, now, window)
         else:
             slot = _find(index, keys[i])
@@ -608,10 +616,12 @@ def add_flood(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba takes a
                 many = _bits(row[SOURCES] | row[SOURCES_BEFORE]) >= limits[1]
                 if many and connections >= limits[0] and (row[ACTIVE] == 0 or row[BY_PACKETS] == 0):
                     row[BY_PACKETS] = 0
+                    _measure(row, connections, limits[0])
                     event = _report(row, connections, limits[0], _HIGH, now, hold)
                 elif sum_packets >= limits[2] and (row[ACTIVE] == 0 or row[BY_PACKETS] == 1):
                     row[BY_PACKETS] = 1
                     level = _LOW if inside[i] and not many else _HIGH
+                    _measure(row, sum_packets, limits[2])
                     event = _report(row, sum_packets, limits[2], level, now, hold)
         else:
             slot = _find(index, victims[i])
@@ -622,345 +632,3 @@ def add_flood(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba takes a
             bits = _bits(row[SOURCES] | row[SOURCES_BEFORE])
             standing += _say(out[i], row, event, row[LEVEL], 2 * bits + row[BY_PACKETS])
     return taken, standing
-
-
-# ---- beacons ----------------------------------------------------------------------------------------------------
-
-#: Own columns of a pair that came back: arrivals, times in its ring, the arrivals at which it is judged next, regularity
-#: (parts of a million of the null below it), the newest hour, when it was first seen, arrivals by hour of the last day.
-ARRIVALS, FILLED, JUDGED_NEXT, PERCENTILE, SUBSCORES, NEWEST_HOUR, BORN, SCHEDULED, HOURLY = range(OWN, OWN + 9)
-BEACON_WIDTH: Final = HOURLY + HOURS
-
-#: Arrivals that a pair's ring holds.
-RING: Final = 64
-#: Arrivals before a pair gets a ring.
-_COMES_BACK: Final = 3
-#: Arrivals closer than this are one: what a program opens together. RITA counts seconds, too.
-_TOGETHER: Final = 1000
-_FEWEST: Final = 16
-_BARS: Final = 8
-
-
-@numba.njit(inline="always")
-def _quantile(values: _Array, n: int, share: float) -> float:
-    at = share * (n - 1)
-    low = int(at)
-    part = at - low
-    return values[low] * (1 - part) + values[min(low + 1, n - 1)] * part
-
-
-@numba.njit(inline="always")
-def _shape(values: _Array, n: int, spare: _Array, narrow: float) -> tuple[float, float, float]:
-    """Bowley's skewness without sign, median, and median absolute deviation of n sorted values; a spread of less than
-    `narrow` has no skewness that would mean anything."""
-    low, median, high = _quantile(values, n, 0.25), _quantile(values, n, 0.5), _quantile(values, n, 0.75)
-    spread = high - low
-    skew = 0.0
-    if spread > 0 and spread >= narrow:
-        skew = abs((low + high - 2 * median) / spread)
-    for k in range(n):
-        spare[k] = abs(values[k] - median)
-    spare[:n].sort()
-    return skew, median, _quantile(spare, n, 0.5)
-
-
-@numba.njit(inline="always")
-def _regularity(gaps: _Array, n: int, spare: _Array) -> float:
-    gaps[:n].sort()
-    skew, median, deviation = _shape(gaps, n, spare, 0.2 * _quantile(gaps, n, 0.5))
-    if median <= 0:
-        return 0.0
-    return 0.25 * (1 - skew) + 0.75 * max(0.0, (median - deviation) / median)
-
-
-@_jit()
-def regularity(gaps: _Array) -> _Array:
-    """Regularity, float64 (m,), 0 to 1, of m series of gaps, float64 (m, n); sorts them in place.
-
-    A quarter Bowley's skewness, three quarters median absolute deviation over the median. RITA weighs both alike, but
-    in few gaps the skewness is mostly noise, which hides jitter from a test against chance.
-    """
-    out = np.empty(len(gaps))
-    spare = np.empty(gaps.shape[1])
-    for i in range(len(gaps)):
-        out[i] = _regularity(gaps[i], gaps.shape[1], spare)
-    return out
-
-
-@numba.njit(inline="always")
-def _percentile(null: _Array, shares: _Array, counts: _Array, n: int, measured: float) -> float:
-    """Share of chance series of n arrivals that are less regular; of fewer arrivals where n is not tabulated, which
-    asks for more."""
-    row = 0
-    while row + 1 < len(counts) and counts[row + 1] <= n:
-        row += 1
-    if measured < null[row, 0]:
-        return 0.0
-    for k in range(len(shares) - 1):
-        if measured < null[row, k + 1]:
-            width = null[row, k + 1] - null[row, k]
-            part = (measured - null[row, k]) / width if width > 0 else 0.0
-            return shares[k] + part * (shares[k + 1] - shares[k])
-    return shares[len(shares) - 1]
-
-
-@numba.njit(inline="always")
-def _flatness(bars: _Array, n: int) -> float:
-    """1 less the coefficient of variation, at least 0."""
-    mean = 0.0
-    for k in range(n):
-        mean += bars[k] / n
-    if mean <= 0:
-        return 0.0
-    variance = 0.0
-    for k in range(n):
-        variance += (bars[k] - mean) ** 2 / n
-    return max(0.0, 1.0 - math.sqrt(variance) / mean)
-
-
-@numba.njit(inline="always")
-def _two_modes(bars: _Array, n: int) -> float:
-    """Share of the hours with arrivals, one outlier apart, that lie in the two commonest of twenty classes of height."""
-    classes = np.zeros(21, np.int64)
-    highest = 0.0
-    hours = 0
-    for k in range(n):
-        highest = max(highest, bars[k])
-        hours += bars[k] > 0
-    if hours < HOURS // 2 - 1:
-        return 0.0
-    for k in range(n):
-        if bars[k] > 0:
-            classes[int(bars[k] / highest * 20)] += 1
-    classes.sort()
-    return min(1.0, (classes[20] + classes[19]) / max(hours - 1, 1))
-
-
-@numba.njit(inline="always")
-def _judge_pair(  # noqa: PLR0917 - numba takes arguments by position
-    row: _Array, ring: _Array, sizes: _Array, work: _Array, null: _Array, shares: _Array, counts: _Array, since: int
-) -> int:
-    """Score of a pair in thousandths; 0 with fewer than sixteen arrivals apart. Leaves its percentile in the row."""
-    filled = row[FILLED]
-    times, gaps, spare = work[0], work[1], work[2]
-    for k in range(filled):
-        times[k] = ring[k]
-    times[:filled].sort()
-    n = 0
-    for k in range(1, filled):
-        gap = times[k] - times[k - 1]
-        if gap >= _TOGETHER:
-            gaps[n] = gap
-            n += 1
-    if n + 1 < _FEWEST:
-        return 0
-    timing = _percentile(null, shares, counts, n + 1, _regularity(gaps, n, spare))
-    row[PERCENTILE] = int(timing * 1e6)
-
-    volumes = work[1]
-    for k in range(filled):
-        volumes[k] = sizes[k]
-    volumes[:filled].sort()
-    skew, median, deviation = _shape(volumes, filled, spare, 10.0)
-    agreement = max(0.0, (median - deviation) / median) if median >= 1 else 0.0
-    smallness = max(0.0, 1.0 - median / 65535.0)
-    size = (1.0 - skew + agreement + smallness) / 3.0
-
-    newest = row[NEWEST]
-    age = min(max(newest - row[BORN], 0), HOURS * _HOUR)
-    hours = age // _HOUR
-    bars = work[3]
-    run = longest = 0
-    for k in range(HOURS):
-        # The hour k hours ago.
-        bars[k] = row[HOURLY + (newest // _HOUR - k) % HOURS]
-        run = run + 1 if bars[k] > 0 else 0
-        longest = max(longest, run)
-    observed = min(max(newest - since, 1), HOURS * _HOUR)
-    coverage = age / observed if longest >= HOURS // 4 else 0.0
-    duration = min(1.0, max(coverage, longest / (HOURS / 2)))
-    if hours >= 6:
-        # Hours of the pair's own life, without the first and the last, which are not whole.
-        flat = _flatness(bars[1:], hours - 1)
-        histogram = max(flat, _two_modes(bars[1:], hours - 1))
-    else:
-        low, span = times[0], times[filled - 1] - times[0]
-        for k in range(_BARS):
-            bars[k] = 0
-        for k in range(filled):
-            bars[min(int((times[k] - low) / span * _BARS), _BARS - 1)] += 1
-        histogram = _flatness(bars, _BARS)
-    return int(round(250 * (timing + size + duration + histogram)))
-
-
-@_jit()
-def follow_pairs(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba takes arguments by position
-    candidates: _Array,
-    candidate_counters: _Array,
-    index: _Array,
-    rows: _Array,
-    counters: _Array,
-    rings: _Array,
-    clock: _Array,
-    keys: _Array,
-    counted: _Array,
-    sent: _Array,
-    received: _Array,
-    infrastructure: _Array,
-    prevalence: _Array,
-    limits: _Array,
-    null: _Array,
-    shares: _Array,
-    counts: _Array,
-    times: _Array,
-    window: int,
-    ordinal: int,
-    learn: bool,
-    out: _Array,
-    sampled: _Array,
-) -> tuple[int, int]:
-    """Keeps when each pair that comes back met, and judges now and then whether that is regular.
-
-    Args:
-        candidates: int64 (slots, 3), pairs with last use and how often they met; candidate_counters: int64 (3,).
-        index, rows, counters: pairs that came back, int64 (slots, 2), (slots, BEACON_WIDTH), (3,).
-        rings: int64 (slots, 2, RING), their last times (ms) and bytes sent.
-        clock: int64 (1,), ms at which the first row came, 0 before it.
-        keys: int64 (n,). counted: boolean (n,), rows that count.
-        sent, received: int64 (n,), bytes, 0 to 2^46.
-        infrastructure: boolean (n,), services that are asked by the clock everywhere.
-        prevalence: uint8 (n,).
-        limits: int64 (3,): score in thousandths from which a pair is a beacon, from which it is one of HIGH level where
-            the destination is rare; percentile against chance in millionths.
-        null: float64 (len(counts), len(shares)), quantiles of regularity by chance; shares: which; counts: of how many
-            arrivals.
-        times: int64 (n,), ns. window: ms.
-        ordinal, learn, out, sampled: as in :func:`.kernels.count_in_window`, with the columns of :data:`OUT`; measured
-            in thousandths of a score; beside: 2 · arrivals, + 1 where what is sent is much.
-
-    Returns:
-        How many rows were sampled, and how many have evidence.
-    """
-    work = np.empty((4, RING))
-    standing = 0
-    taken = 0
-    for i in range(len(keys)):
-        now = times[i] // _MS
-        event = NOTHING
-        slot = _find(index, keys[i])
-        if counted[i] and learn:
-            if clock[0] == 0 or now < clock[0]:
-                clock[0] = now
-            if slot < 0:
-                candidate = _find(candidates, keys[i])
-                if candidate < 0:
-                    candidate = _oldest(candidates, keys[i])
-                    if candidates[candidate, 1] == 0:
-                        candidate_counters[ENTRIES] += 1
-                    else:
-                        candidate_counters[EVICTIONS] += 1
-                    candidates[candidate, 0] = keys[i]
-                    candidates[candidate, 2] = 0
-                candidates[candidate, 1] = ordinal + i
-                candidates[candidate, 2] += 1
-                if candidates[candidate, 2] < _COMES_BACK:
-                    continue
-                # The place is free for another pair; this one has its ring.
-                candidates[candidate, 1] = 0
-                candidate_counters[ENTRIES] -= 1
-                slot = _place(index, rows, keys[i], now)
-                if index[slot, 1] == 0:
-                    counters[ENTRIES] += 1
-                elif rows[slot, NEWEST] > now - window:
-                    counters[EVICTIONS] += 1
-                index[slot, 0] = keys[i]
-                rows[slot, :] = 0
-                rows[slot, NEWEST] = now - window
-            index[slot, 1] = ordinal + i
-            row = rows[slot]
-            before = row[NEWEST]
-            if _moved(row, now, window):
-                if row[ARRIVALS] == 0 or row[NEWEST] - before > window:
-                    _begin(row, times[i])
-                    row[ARRIVALS] = 0
-                    row[FILLED] = 0
-                    row[JUDGED_NEXT] = _FEWEST
-                    row[BORN] = now
-                    row[NEWEST_HOUR] = now // _HOUR
-                    row[HOURLY : HOURLY + HOURS] = 0
-                    before = now - window
-                row[FLOWS] += 1
-                row[FIRST] = min(row[FIRST], times[i])
-                row[BORN] = min(row[BORN], now)
-                taken = _sample(row, counters, sampled, taken, i)
-                if abs(now - before) >= _TOGETHER:
-                    hour = row[NEWEST] // _HOUR
-                    if hour > row[NEWEST_HOUR]:
-                        _roll(row, HOURLY, HOURS, row[NEWEST_HOUR], hour)
-                        row[NEWEST_HOUR] = hour
-                    if now // _HOUR > hour - HOURS:
-                        row[HOURLY + (now // _HOUR) % HOURS] += 1
-                    rings[slot, 0, row[ARRIVALS] % RING] = now
-                    rings[slot, 1, row[ARRIVALS] % RING] = sent[i]
-                    row[ARRIVALS] += 1
-                    row[FILLED] = min(row[FILLED] + 1, RING)
-                    if row[ARRIVALS] >= row[JUDGED_NEXT]:
-                        # 16, 24, 32, 48, 64, 96, 128, then each time the ring is full of news.
-                        n = row[ARRIVALS]
-                        step = _FEWEST // 2
-                        while 4 * step <= n and step < RING:
-                            step *= 2
-                        row[JUDGED_NEXT] = n + step
-                        score = _judge_pair(
-                            row, rings[slot, 0], rings[slot, 1], work, null, shares, counts, clock[0]
-                        )
-                        if score >= limits[0] and row[PERCENTILE] >= limits[2]:
-                            if row[ACTIVE] == 0:
-                                row[MEASURED] = 0
-                            row[MEASURED] = max(row[MEASURED], score)
-                            row[SCHEDULED] = sent[i] > received[i] and sent[i] > 100_000
-                            level = _beacon_level(row[MEASURED], limits, infrastructure[i], prevalence[i])
-                            news = row[ACTIVE] != 0 and n >= row[NEXT]
-                            event = _report(row, score, limits[0], level, now, window)
-                            if news and event == NOTHING:
-                                event = CHANGED
-                                row[REPORTED] = now
-                            # What doubles is the number of calls; a score cannot.
-                            if event != NOTHING:
-                                row[NEXT] = 2 * n
-                        else:
-                            row[ACTIVE] = 0
-                            row[LEVEL] = 0
-                if row[ACTIVE] != 0:
-                    row[UNTIL] = max(row[UNTIL], now + window)
-        elif slot < 0:
-            continue
-        else:
-            row = rows[slot]
-        if _stands(row, now, window):
-            level = _beacon_level(row[MEASURED], limits, infrastructure[i], prevalence[i])
-            standing += _say(out[i], row, event, level, 2 * row[ARRIVALS] + row[SCHEDULED])
-    return taken, standing
-
-
-@numba.njit(inline="always")
-def _place(index: _Array, rows: _Array, key: int, now: int) -> int:
-    """The slot that gives way: used longest ago, and one that holds a beacon only where all of the bucket do."""
-    first = ((key >> 17) & (len(index) // WAYS - 1)) * WAYS
-    oldest = first
-    kept = rows[first, ACTIVE] != 0 and rows[first, UNTIL] >= now
-    for slot in range(first + 1, first + WAYS):
-        holds = rows[slot, ACTIVE] != 0 and rows[slot, UNTIL] >= now
-        if (kept and not holds) or (kept == holds and index[slot, 1] < index[oldest, 1]):
-            oldest = slot
-            kept = holds
-    return oldest
-
-
-@numba.njit(inline="always")
-def _beacon_level(score: int, limits: _Array, infrastructure: bool, prevalence: int) -> int:
-    if infrastructure or prevalence == POPULAR:
-        return _LOW
-    if score >= limits[1] and prevalence == RARE:
-        return _HIGH
-    return _MEDIUM

@@ -33,15 +33,18 @@ class Samples:
     flow_id: NDArray[np.object_] = field(default_factory=lambda: np.full(SAMPLES_KEPT, None, np.object_))
     peer: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((SAMPLES_KEPT, 16), np.uint8))
 
-    def add(self, seen: Observation, sampled: Int64, last: int) -> None:
-        """Keeps rows, int64 (m, 2): row and position of the sample before it; the last gets position `last`."""
+    def add(self, seen: Observation, sampled: Int64, last: int, peers: NDArray[np.uint8] | None = None) -> None:
+        """Keeps rows, int64 (m, 2): row and position of the sample before it; the last gets position `last`.
+
+        `peers` is a column of addresses, uint8 (n, 16), in place of the destinations.
+        """
         positions = np.arange(last - len(sampled) + 1, last + 1)[-SAMPLES_KEPT:]
         rows = sampled[-SAMPLES_KEPT:, 0]
         at = positions % SAMPLES_KEPT
         self.position[at] = positions
         self.previous[at] = sampled[-SAMPLES_KEPT:, 1]
         self.flow_id[at] = seen.flow_ids(rows)
-        self.peer[at] = seen.batch.dst_addr[rows]
+        self.peer[at] = (seen.batch.dst_addr if peers is None else peers)[rows]
 
     def chain(self, position: int) -> tuple[Sample, ...]:
         """The sample at a position and those before it that are still kept, the first one first."""

@@ -1,0 +1,410 @@
+"""Compiled loops of beacon: when pairs that come back met, and whether that is regular.
+
+Functions of :mod:`.connection_kernels` are compiled into these, and numba's disk cache does not see when they change:
+touch this file with that one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numba
+import numpy as np
+
+from securenet_detection.behaviours.connection_kernels import (
+    ACTIVE,
+    ENTRIES,
+    EVICTIONS,
+    FIRST,
+    FLOWS,
+    LEVEL,
+    MEASURED,
+    NEWEST,
+    NOTHING,
+    OWN,
+    POPULAR,
+    RARE,
+    UNTIL,
+    WAYS,
+    _begin,
+    _find,
+    _jit,
+    _measure,
+    _moved,
+    _oldest,
+    _report,
+    _roll,
+    _sample,
+    _say,
+    _stands,
+)
+
+#: Hours that are looked back on.
+HOURS: Final = 24
+
+_LOW, _MEDIUM, _HIGH = 1, 2, 3
+_MS: Final = 1_000_000
+_HOUR: Final = 3_600_000
+
+_Array = Any
+
+
+#: Own columns of a pair that came back: arrivals, times in its ring, the arrivals at which it is judged next, the
+#: percentile of its regularity in millionths, the newest hour, when it was first seen, whether it hands over data,
+#: arrivals by hour of the last day.
+ARRIVALS, FILLED, JUDGED_NEXT, PERCENTILE, NEWEST_HOUR, BORN, SCHEDULED, HOURLY = range(OWN, OWN + 8)
+WIDTH: Final = HOURLY + HOURS
+
+#: Arrivals that a pair's ring holds.
+RING: Final = 64
+#: Arrivals before a pair gets a ring.
+_COMES_BACK: Final = 3
+#: Arrivals closer than this are one: what a program opens together. RITA counts seconds, too.
+_TOGETHER: Final = 1000
+_FEWEST: Final = 16
+#: Arrivals from which they are sampled, so that the many pairs that never are judged cost none.
+_SAMPLED_FROM: Final = 8
+#: Bytes from which a call hands over data and does not only ask.
+_MUCH: Final = 100_000
+_BARS: Final = 8
+
+
+@numba.njit(inline="always")
+def _quantile(values: _Array, n: int, share: float) -> Any:
+    at = share * (n - 1)
+    low = int(at)
+    part = at - low
+    return values[low] * (1 - part) + values[min(low + 1, n - 1)] * part
+
+
+@numba.njit(inline="always")
+def _shape(values: _Array, n: int, spare: _Array, narrow: float) -> Any:
+    """Bowley's skewness without sign, median, and median absolute deviation of n sorted values; a spread of less than
+    `narrow` has no skewness that would mean anything."""
+    low, median, high = _quantile(values, n, 0.25), _quantile(values, n, 0.5), _quantile(values, n, 0.75)
+    spread = high - low
+    skew = 0.0
+    if spread > 0 and spread >= narrow:
+        skew = abs((low + high - 2 * median) / spread)
+    for k in range(n):
+        spare[k] = abs(values[k] - median)
+    spare[:n].sort()
+    return skew, median, _quantile(spare, n, 0.5)
+
+
+@numba.njit(inline="always")
+def _regularity(gaps: _Array, n: int, spare: _Array) -> Any:
+    gaps[:n].sort()
+    skew, median, deviation = _shape(gaps, n, spare, 0.2 * _quantile(gaps, n, 0.5))
+    if median <= 0:
+        return 0.0
+    return 0.25 * (1 - skew) + 0.75 * max(0.0, (median - deviation) / median)
+
+
+@_jit()
+def regularity(gaps: _Array) -> _Array:
+    """Regularity, float64 (m,), 0 to 1, of m series of gaps, float64 (m, n); sorts them in place.
+
+    A quarter Bowley's skewness, three quarters median absolute deviation over the median. RITA weighs both alike, but
+    in few gaps the skewness is mostly noise, which hides jitter from a test against chance.
+    """
+    out = np.empty(len(gaps))
+    spare = np.empty(gaps.shape[1])
+    for i in range(len(gaps)):
+        out[i] = _regularity(gaps[i], gaps.shape[1], spare)
+    return out
+
+
+@numba.njit(inline="always")
+def _percentile(null: _Array, shares: _Array, counts: _Array, n: int, measured: float) -> Any:
+    """Share of chance series of n arrivals that are less regular; of fewer arrivals where n is not tabulated, which
+    asks for more."""
+    row = 0
+    while row + 1 < len(counts) and counts[row + 1] <= n:
+        row += 1
+    if measured < null[row, 0]:
+        return 0.0
+    for k in range(len(shares) - 1):
+        if measured < null[row, k + 1]:
+            width = null[row, k + 1] - null[row, k]
+            part = (measured - null[row, k]) / width if width > 0 else 0.0
+            return shares[k] + part * (shares[k + 1] - shares[k])
+    return shares[len(shares) - 1]
+
+
+@numba.njit(inline="always")
+def _flatness(bars: _Array, n: int) -> Any:
+    """1 less the coefficient of variation, at least 0."""
+    mean = 0.0
+    for k in range(n):
+        mean += bars[k] / n
+    if mean <= 0:
+        return 0.0
+    variance = 0.0
+    for k in range(n):
+        variance += (bars[k] - mean) ** 2 / n
+    return max(0.0, 1.0 - math.sqrt(variance) / mean)
+
+
+@numba.njit(inline="always")
+def _two_modes(bars: _Array, n: int) -> Any:
+    """Share of the hours with arrivals, less one outlier, that lie in the two commonest of twenty classes of height."""
+    classes = np.zeros(21, np.int64)
+    highest = 0.0
+    hours = 0
+    for k in range(n):
+        highest = max(highest, bars[k])
+        hours += bars[k] > 0
+    if hours < HOURS // 2 - 1:
+        return 0.0
+    for k in range(n):
+        if bars[k] > 0:
+            classes[int(bars[k] / highest * 20)] += 1
+    classes.sort()
+    return min(1.0, (classes[20] + classes[19]) / max(hours - 1, 1))
+
+
+@numba.njit(inline="always")
+def _judge_pair(  # noqa: PLR0917 - numba takes arguments by position
+    row: _Array, ring: _Array, sizes: _Array, work: _Array, null: _Array, shares: _Array, counts: _Array, since: int
+) -> Any:
+    """Score of a pair in thousandths; 0 with fewer than sixteen arrivals apart. Leaves its percentile in the row."""
+    filled = row[FILLED]
+    times, gaps, spare = work[0], work[1], work[2]
+    for k in range(filled):
+        times[k] = ring[k]
+    times[:filled].sort()
+    n = 0
+    for k in range(1, filled):
+        gap = times[k] - times[k - 1]
+        if gap >= _TOGETHER:
+            gaps[n] = gap
+            n += 1
+    if n + 1 < _FEWEST:
+        return 0
+    timing = _percentile(null, shares, counts, n + 1, _regularity(gaps, n, spare))
+    row[PERCENTILE] = int(timing * 1e6)
+
+    volumes = work[1]
+    for k in range(filled):
+        volumes[k] = sizes[k]
+    volumes[:filled].sort()
+    skew, median, deviation = _shape(volumes, filled, spare, 10.0)
+    agreement = max(0.0, (median - deviation) / median) if median >= 1 else 0.0
+    smallness = max(0.0, 1.0 - median / 65535.0)
+    size = (1.0 - skew + agreement + smallness) / 3.0
+
+    newest = row[NEWEST]
+    age = min(max(newest - row[BORN], 0), HOURS * _HOUR)
+    hours = age // _HOUR
+    bars = work[3]
+    run = longest = 0
+    for k in range(HOURS):
+        # The hour k hours ago.
+        bars[k] = row[HOURLY + (newest // _HOUR - k) % HOURS]
+        run = run + 1 if bars[k] > 0 else 0
+        longest = max(longest, run)
+    observed = min(max(newest - since, 1), HOURS * _HOUR)
+    coverage = age / observed if longest >= HOURS // 4 else 0.0
+    duration = min(1.0, max(coverage, longest / (HOURS / 2)))
+    if hours >= 6:
+        # Hours of the pair's own life, without the first and the last, which are not whole.
+        flat = _flatness(bars[1:], hours - 1)
+        histogram = max(flat, _two_modes(bars[1:], hours - 1))
+    else:
+        low, span = times[0], times[filled - 1] - times[0]
+        for k in range(_BARS):
+            bars[k] = 0
+        for k in range(filled):
+            bars[min(int((times[k] - low) / span * _BARS), _BARS - 1)] += 1
+        histogram = _flatness(bars, _BARS)
+    return round(250 * (timing + size + duration + histogram))
+
+
+@numba.njit(inline="always")
+def _came_back(candidates: _Array, counters: _Array, key: int, ordinal: int) -> bool:
+    """Counts a meeting of a pair without a ring; True where it deserves one, and then its place is free again."""
+    slot = _find(candidates, key)
+    if slot < 0:
+        slot = _oldest(candidates, key)
+        if candidates[slot, 1] == 0:
+            counters[ENTRIES] += 1
+        else:
+            counters[EVICTIONS] += 1
+        candidates[slot, 0] = key
+        candidates[slot, 2] = 0
+    candidates[slot, 1] = ordinal
+    candidates[slot, 2] += 1
+    if candidates[slot, 2] < _COMES_BACK:
+        return False
+    candidates[slot, 1] = 0
+    counters[ENTRIES] -= 1
+    return True
+
+
+@numba.njit(inline="always")
+def _place(  # noqa: PLR0917 - numba takes arguments by position
+    index: _Array, rows: _Array, counters: _Array, key: int, now: int, alive_since: int
+) -> int:
+    """Gives a pair the slot that was used longest ago; one that holds a beacon only where all of the bucket do."""
+    first = ((key >> 17) & (len(index) // WAYS - 1)) * WAYS
+    oldest = first
+    kept = rows[first, ACTIVE] != 0 and rows[first, UNTIL] >= now
+    for slot in range(first + 1, first + WAYS):
+        holds = rows[slot, ACTIVE] != 0 and rows[slot, UNTIL] >= now
+        if (kept and not holds) or (kept == holds and index[slot, 1] < index[oldest, 1]):
+            oldest = slot
+            kept = holds
+    if index[oldest, 1] == 0:
+        counters[ENTRIES] += 1
+    elif rows[oldest, NEWEST] > alive_since:
+        counters[EVICTIONS] += 1
+    index[oldest, 0] = key
+    rows[oldest, :] = 0
+    rows[oldest, NEWEST] = alive_since
+    return oldest
+
+
+@numba.njit(inline="always")
+def _begin_pair(row: _Array, now: int, first: int) -> None:
+    _begin(row, first)
+    row[ARRIVALS] = 0
+    row[FILLED] = 0
+    row[JUDGED_NEXT] = _FEWEST
+    row[BORN] = now
+    row[NEWEST_HOUR] = now // _HOUR
+    row[HOURLY : HOURLY + HOURS] = 0
+
+
+@numba.njit(inline="always")
+def _arrives(row: _Array, ring: _Array, now: int, sent: int) -> bool:
+    """Puts a call into a pair's ring and hours; True where it is time to judge."""
+    hour = row[NEWEST] // _HOUR
+    if hour > row[NEWEST_HOUR]:
+        _roll(row, HOURLY, HOURS, row[NEWEST_HOUR], hour)
+        row[NEWEST_HOUR] = hour
+    if now // _HOUR > hour - HOURS:
+        row[HOURLY + (now // _HOUR) % HOURS] += 1
+    at = row[ARRIVALS] % RING
+    ring[0, at] = now
+    ring[1, at] = sent
+    row[ARRIVALS] += 1
+    row[FILLED] = min(row[FILLED] + 1, RING)
+    n = row[ARRIVALS]
+    if n < row[JUDGED_NEXT]:
+        return False
+    # At 16, 24, 32, 48, 64, 96, 128 arrivals, then each time the ring is full of news.
+    step = _FEWEST // 2
+    while 4 * step <= n and step < RING:
+        step *= 2
+    row[JUDGED_NEXT] = n + step
+    return True
+
+
+@numba.njit(inline="always")
+def _level(score: int, limits: _Array, name_service: bool, prevalence: int) -> int:
+    if name_service or prevalence == POPULAR:
+        return _LOW
+    if score >= limits[1] and prevalence == RARE:
+        return _HIGH
+    return _MEDIUM
+
+
+@_jit()
+def follow_pairs(  # noqa: PLR0912, PLR0917 - one pass over the rows; numba takes arguments by position
+    candidates: _Array,
+    candidate_counters: _Array,
+    index: _Array,
+    rows: _Array,
+    counters: _Array,
+    rings: _Array,
+    clock: _Array,
+    keys: _Array,
+    counted: _Array,
+    sent: _Array,
+    received: _Array,
+    names: _Array,
+    prevalence: _Array,
+    limits: _Array,
+    null: _Array,
+    shares: _Array,
+    counts: _Array,
+    times: _Array,
+    window: int,
+    ordinal: int,
+    learn: bool,
+    out: _Array,
+    sampled: _Array,
+) -> tuple[int, int]:
+    """Keeps when each pair that comes back met, and judges now and then whether that is regular.
+
+    Args:
+        candidates: int64 (slots, 3), pairs with last use and how often they met; candidate_counters: int64 (3,).
+        index, rows, counters: pairs that came back, int64 (slots, 2), (slots, WIDTH), (3,).
+        rings: int64 (slots, 2, RING), their last times (ms) and bytes sent.
+        clock: int64 (1,), ms at which the first row came, 0 before it.
+        keys: int64 (n,). counted: boolean (n,), rows that count.
+        sent, received: int64 (n,), bytes, 0 to 2^46.
+        names: boolean (n,), name services.
+        prevalence: uint8 (n,).
+        limits: int64 (3,): score in thousandths from which a pair is a beacon, from which it is one of HIGH level where
+            the destination is rare; percentile against chance in millionths.
+        null: float64 (len(counts), len(shares)), quantiles of regularity by chance; shares: which; counts: of how many
+            arrivals.
+        times: int64 (n,), ns. window: ms.
+        ordinal, learn, out, sampled: as in :func:`.kernels.count_in_window`, with the columns of :data:`OUT`; measured
+            in thousandths of a score; beside: 2 · arrivals, + 1 where what is sent is much.
+
+    Returns:
+        How many rows were sampled, and how many have evidence.
+    """
+    work = np.empty((4, RING))
+    standing = 0
+    taken = 0
+    for i in range(len(keys)):
+        now = times[i] // _MS
+        event = NOTHING
+        slot = _find(index, keys[i])
+        if counted[i] and learn:
+            if clock[0] == 0 or now < clock[0]:
+                clock[0] = now
+            if slot < 0:
+                if not _came_back(candidates, candidate_counters, keys[i], ordinal + i):
+                    continue
+                slot = _place(index, rows, counters, keys[i], now, now - window)
+            index[slot, 1] = ordinal + i
+            row = rows[slot]
+            before = row[NEWEST]
+            if _moved(row, now, window):
+                if row[ARRIVALS] == 0 or row[NEWEST] - before > window:
+                    _begin_pair(row, now, times[i])
+                    before = now - window
+                row[FLOWS] += 1
+                row[FIRST] = min(row[FIRST], times[i])
+                row[BORN] = min(row[BORN], now)
+                if row[ARRIVALS] >= _SAMPLED_FROM:
+                    taken = _sample(row, counters, sampled, taken, i)
+                if abs(now - before) >= _TOGETHER and _arrives(row, rings[slot], now, sent[i]):
+                    score = _judge_pair(row, rings[slot, 0], rings[slot, 1], work, null, shares, counts, clock[0])
+                    if score >= limits[0] and row[PERCENTILE] >= limits[2]:
+                        if row[ACTIVE] == 0:
+                            row[MEASURED] = 0
+                        _measure(row, score, limits[0])
+                        row[SCHEDULED] = sent[i] > received[i] and sent[i] > _MUCH
+                        level = _level(row[MEASURED], limits, names[i], prevalence[i])
+                        # What doubles is the number of calls; a score cannot.
+                        event = _report(row, row[ARRIVALS], row[ARRIVALS], level, now, window)
+                    else:
+                        row[ACTIVE] = 0
+                        row[LEVEL] = 0
+                if row[ACTIVE] != 0:
+                    row[UNTIL] = max(row[UNTIL], now + window)
+        elif slot < 0:
+            continue
+        else:
+            row = rows[slot]
+        if _stands(row, now, window):
+            level = _level(row[MEASURED], limits, names[i], prevalence[i])
+            standing += _say(out[i], row, event, level, 2 * row[ARRIVALS] + row[SCHEDULED])
+    return taken, standing

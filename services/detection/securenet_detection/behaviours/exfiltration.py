@@ -1,0 +1,99 @@
+"""A host sends far more to one place outside than it gets back.
+
+Definition: at least 500 MB within an hour from one source to one destination outside, of which (out − in) / (out + in)
+is at least 0.8; or at least 50 MB and eight times what the source hardly ever passes in an hour. A source's usual is
+the 99 % quantile of its bytes out an hour over the hours in which it sent anything, known from 24 such hours on; it is
+kept as a histogram by powers of two, so it is right to a factor of two. ATT&CK T1041 and T1048; the asymmetry is the
+producer-consumer ratio of C. Bullard, "Argus", FloCon 2014.
+
+A backup looks the same the first time: it is MEDIUM then, and LOW once a source is known to send that much. HIGH needs
+both, 500 MB and far more than usual. Flows that last longer than the window count by the share of them that fits.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from securenet_detection.behaviours import connection_kernels as loops
+from securenet_detection.behaviours import kernels
+from securenet_detection.behaviours.entities import Entities, amount, evidence, outputs, within
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.observation import Observation
+from securenet_detection.behaviours.outside import Outside
+from securenet_detection.settings import ExfiltrationSettings, StateSettings
+from securenet_detection.threats import AnalyticType, Attack
+
+#: Ports on which command and control comes; what leaves on others leaves by another protocol.
+_WEB: Final = (80, 443, 8080, 8443)
+
+
+class Exfiltration:
+    """Key: source and destination."""
+
+    def __init__(self, settings: ExfiltrationSettings, state: StateSettings, outside: Outside) -> None:
+        self._outside = outside
+        self._settings = settings
+        self._window = int(settings.window_seconds * 1000)
+        self._limits = np.array(
+            [settings.bytes, settings.unusual_bytes, settings.unusual_times, settings.history_hours], np.int64
+        )
+        self._pairs = Entities(state.entities, loops.UPLOAD_WIDTH)
+        self._source_index = np.zeros((state.sources, 2), np.int64)
+        self._source_rows = np.zeros((state.sources, loops.SOURCE_WIDTH), np.int64)
+        self._source_counters = np.zeros(3, np.int64)
+        self.definition = Definition(
+            name="exfiltration",
+            version="1",
+            description="Bytes that a host sent to one place outside without getting much back; measured in bytes.",
+            analytic_type=AnalyticType.BEHAVIORAL,
+            thresholds=(
+                Threshold("bytes", settings.bytes, "bytes", "whoever sends them"),
+                Threshold("unusual_bytes", settings.unusual_bytes, "bytes", "fewest that stand out as unusual"),
+                Threshold("unusual_times", settings.unusual_times, "ratio", "of what the source hardly ever passes"),
+                Threshold("history_hours", settings.history_hours, "hours", "with traffic, to know what is usual"),
+                Threshold("asymmetry", settings.asymmetry, "ratio", "(out − in) / (out + in)"),
+                Threshold("window", settings.window_seconds, "seconds", "how far back is counted"),
+            ),
+            required_fields=("orig_bytes", "resp_bytes"),
+            techniques=(Attack.EXFILTRATION_OVER_C2.value, Attack.EXFILTRATION_OVER_ALTERNATIVE.value),
+            measure="bytes",
+        )
+
+    def observe(self, seen: Observation) -> Observed | None:
+        window = self._settings.window_seconds
+        outward = self._outside.of(seen)
+        out, sampled = outputs(seen)
+        taken, standing = loops.add_uploads(
+            *self._pairs.table, self._source_index, self._source_rows, self._source_counters,
+            kernels.combine(seen.src, seen.dst), seen.src, outward.leaves,
+            within(amount(seen, "orig_bytes"), seen, window), within(amount(seen, "resp_bytes"), seen, window),
+            self._limits, self._settings.asymmetry, outward.times, self._window, seen.ordinal, seen.learn, out, sampled,
+        )  # fmt: skip
+        self._pairs.keep(seen, sampled[:taken])
+        if not standing:
+            return None
+        return evidence(out, technique=(~np.isin(seen.dst_port, _WEB)).astype(np.uint8))
+
+    def scope(self, seen: Observation, row: int) -> Scope:
+        return Scope(seen.source(row), seen.destination(row), None)
+
+    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+        return (
+            f"{seen.source(row)} sent {observed.measured[row] / 1e6:.0f} MB to {seen.destination(row)} within "
+            f"{self._settings.window_seconds / 60:g} minutes and got little back "
+            f"({observed.threshold[row] / 1e6:.0f} MB are allowed)"
+        )
+
+    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
+        return self._pairs.samples(int(observed.sample[row]))
+
+    def usage(self) -> Usage:
+        sources = Usage(
+            entries=int(self._source_counters[loops.ENTRIES]),
+            capacity=len(self._source_index),
+            evictions=int(self._source_counters[loops.EVICTIONS]),
+            bytes=self._source_index.nbytes + self._source_rows.nbytes,
+        )
+        return self._pairs.usage() + sources

@@ -1,0 +1,102 @@
+"""A host stays connected with one service outside for hours.
+
+Definition: total connected time of a source, destination and port within a day: one hour LOW, four hours MEDIUM, twelve
+HIGH, after RITA v5 (Active Countermeasures), which grades 1, 4, 8 and 12 hours. RITA adds durations up; here
+connections at the same time count once, so that a browser's six do not make a day of four hours.
+
+Services that push messages (web, mail, chat) hold a connection for as long as a computer is on, so to their ports it
+takes 4 hours to be LOW and 12 to be MEDIUM, and nothing makes it HIGH. A destination that many of the network's hosts
+use (:mod:`.outside`) stays LOW, and only one that is known to be rare is HIGH. Inside the network file shares, backups
+and monitoring stay connected all day, so only what leaves it counts.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from securenet_detection.behaviours import connection_kernels as loops
+from securenet_detection.behaviours.entities import Entities, evidence, outputs
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.observation import Observation
+from securenet_detection.behaviours.outside import Outside
+from securenet_detection.settings import LongConnectionSettings, StateSettings
+from securenet_detection.threats import AnalyticType, Attack
+
+#: Ports of services that push: web, mail (IMAP), chat (XMPP), the two great push services, and media (STUN).
+_PUSHING: Final = np.zeros(1 << 16, np.bool_)
+_PUSHING[[80, 143, 443, 993, 3478, 3479, 3480, 3481, 5222, 5223, 5228, 5229, 5230, 8080, 8443, 19302]] = True
+
+#: Shorter connections are calls, not stays, and do not count.
+_STAY_MS: Final = 5000
+
+_HOUR_MS: Final = 3_600_000
+#: More than a window holds.
+_NEVER_HOURS: Final = 1e6
+
+
+class LongConnection:
+    """Key: source, destination and port."""
+
+    def __init__(self, settings: LongConnectionSettings, state: StateSettings, outside: Outside) -> None:
+        self._outside = outside
+        self._window = int(settings.window_seconds * 1000)
+        hours = np.array(
+            [
+                [settings.low_hours, settings.medium_hours, settings.high_hours],
+                [settings.web_low_hours, settings.web_medium_hours, _NEVER_HOURS],
+            ]
+        )
+        self._steps = np.maximum((hours * _HOUR_MS).astype(np.int64), 1)
+        self._pairs = Entities(state.entities, loops.CONNECTED_WIDTH)
+        self.definition = Definition(
+            name="long-connection",
+            version="1",
+            description="Time in which a host was connected with one service outside; measured in hours.",
+            analytic_type=AnalyticType.BEHAVIORAL,
+            thresholds=(
+                Threshold("low_hours", settings.low_hours, "hours", "connected time that is LOW"),
+                Threshold("medium_hours", settings.medium_hours, "hours", "MEDIUM, but to popular destinations"),
+                Threshold("high_hours", settings.high_hours, "hours", "HIGH, to destinations known to be rare"),
+                Threshold("web_low_hours", settings.web_low_hours, "hours", "LOW to services that push"),
+                Threshold("web_medium_hours", settings.web_medium_hours, "hours", "MEDIUM to services that push"),
+                Threshold("window", settings.window_seconds, "seconds", "how far back is counted"),
+            ),
+            required_fields=("dst_port", "duration_ns"),
+            techniques=(Attack.PROTOCOL_TUNNELING.value,),
+            measure="hours",
+        )
+
+    def observe(self, seen: Observation) -> Observed | None:
+        durations = np.clip(seen.batch.number("duration_ns").astype(np.int64) // 1_000_000, 0, self._window)
+        # Multicast outlives every conversation, but nobody answers it.
+        answered = (seen.batch.number("resp_pkts") != 0) | (seen.batch.number("resp_bytes") != 0)
+        outward = self._outside.of(seen)
+        out, sampled = outputs(seen)
+        taken, standing = loops.add_connected_time(
+            *self._pairs.table,
+            outward.pair,
+            outward.leaves & ~seen.failed & (durations >= _STAY_MS) & answered,
+            durations, self._steps[_PUSHING[seen.dst_port].astype(np.int64)], outward.prevalence, outward.times,
+            self._window, seen.ordinal, seen.learn, out, sampled,
+        )  # fmt: skip
+        self._pairs.keep(seen, sampled[:taken])
+        if not standing:
+            return None
+        return evidence(out, unit=1 / _HOUR_MS, technique=np.zeros(len(seen), np.uint8))
+
+    def scope(self, seen: Observation, row: int) -> Scope:
+        return Scope(seen.source(row), seen.destination(row), int(seen.dst_port[row]))
+
+    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+        return (
+            f"{seen.source(row)} was connected with {seen.service(row)} of {seen.destination(row)} for "
+            f"{observed.measured[row]:.1f} hours of a day ({observed.threshold[row]:g} are allowed)"
+        )
+
+    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
+        return self._pairs.samples(int(observed.sample[row]))
+
+    def usage(self) -> Usage:
+        return self._pairs.usage()

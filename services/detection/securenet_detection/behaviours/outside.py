@@ -1,0 +1,106 @@
+"""What leaves the network: columns that the detectors of it share, and how usual each destination is.
+
+What many of the network's own hosts use is hardly one attacker's server. RITA lowers the score of what at least half of
+the hosts use and raises that of what at most one in fifty does. Here a destination is popular from a smaller share on,
+since one office does not have one mail service alone, but from several hosts on in any case; and it is rare only in a
+network of which enough hosts are known. Destinations are addresses: a server name is the caller's own word, which
+malware chooses to look usual.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securenet_detection.behaviours import connection_kernels as loops
+from securenet_detection.behaviours import kernels
+from securenet_detection.behaviours.entities import times
+from securenet_detection.behaviours.interface import Usage
+from securenet_detection.behaviours.observation import Observation
+from securenet_detection.settings import PrevalenceSettings, StateSettings
+
+#: Words of the bitmap of the network's hosts, a power of two: 64 bits each, enough for some ten thousand hosts.
+_WORDS: Final = 64
+#: Bits of the bitmap of a destination's users; more users than it tells apart are many in any network.
+_BITS: Final = 64
+_MOST_TOLD: Final = 100
+_DAY_MS: Final = 86_400_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outward:
+    """Columns of a batch, n rows.
+
+    Attributes:
+        leaves: boolean, from the network's own hosts to others.
+        pair: int64, key of source, destination, port and protocol.
+        times: int64, ns, start times that can be subtracted from each other.
+        prevalence: uint8, UNKNOWN, RARE or POPULAR for the destination, as of the row.
+    """
+
+    leaves: NDArray[np.bool_]
+    pair: NDArray[np.int64]
+    times: NDArray[np.int64]
+    prevalence: NDArray[np.uint8]
+
+
+class Outside:
+    """What one tenant's hosts use outside; shared by the detectors of the tenant."""
+
+    def __init__(self, settings: PrevalenceSettings, state: StateSettings) -> None:
+        self._index = np.zeros((state.entities, 2), np.int64)
+        self._rows = np.zeros((state.entities, 3), np.int64)
+        self._counters = np.zeros(3, np.int64)
+        self._hosts = np.zeros(_WORDS + 1, np.int64)
+        self._limits = _limits(settings)
+        self._period = max(int(settings.days * _DAY_MS), 1)
+        self._latest: tuple[Observation, Outward] | None = None
+
+    def of(self, seen: Observation) -> Outward:
+        """The columns of a batch. It is counted once, however many detectors ask one after the other."""
+        if self._latest is None or self._latest[0] is not seen:
+            self._latest = seen, self._columns(seen)
+        return self._latest[1]
+
+    def _columns(self, seen: Observation) -> Outward:
+        outward = Outward(
+            leaves=seen.src_local & ~seen.dst_local,
+            pair=kernels.combine(kernels.combine(seen.src, seen.dst), (seen.dst_port << 8) | seen.protocol),
+            times=times(seen),
+            prevalence=np.zeros(len(seen), np.uint8),
+        )
+        loops.rate_destinations(
+            self._index, self._rows, self._counters, self._hosts, seen.src, seen.dst, outward.leaves & ~seen.failed,
+            self._limits, outward.times, self._period, seen.ordinal, seen.learn, outward.prevalence,
+        )  # fmt: skip
+        return outward
+
+    def usage(self) -> Usage:
+        """State held now."""
+        return Usage(
+            entries=int(self._counters[loops.ENTRIES]),
+            capacity=len(self._index),
+            evictions=int(self._counters[loops.EVICTIONS]),
+            bytes=self._index.nbytes + self._rows.nbytes + self._hosts.nbytes,
+        )
+
+
+def bits_of(users: float, bits: int) -> int:
+    """Bits of a bitmap that so many distinct users are expected to set (linear counting)."""
+    return max(1, round(bits * -math.expm1(-users / bits)))
+
+
+def _limits(settings: PrevalenceSettings) -> NDArray[np.int64]:
+    """int64 (64 · words + 1, 2): by bits set in the bitmap of hosts, until where rare, from where popular."""
+    size = 64 * _WORDS
+    limits = np.zeros((size + 1, 2), np.int64)
+    for filled in range(size + 1):
+        hosts = -size * math.log1p(-min(filled, size - 1) / size)
+        popular = min(max(settings.popular_hosts, settings.popular_share * hosts), _MOST_TOLD)
+        rare = max(1.0, settings.rare_share * hosts) if hosts >= settings.known_hosts else 0.0
+        limits[filled] = bits_of(min(rare, popular - 1), _BITS) if rare else 0, bits_of(popular, _BITS)
+    return limits
