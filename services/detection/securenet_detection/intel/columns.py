@@ -10,7 +10,7 @@ from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,7 +140,7 @@ class Columns:
 
 
 #: Columns with their dtypes, in the order of a file.
-DTYPES: Final = {
+DTYPES: Final[dict[str, np.dtype[Any]]] = {
     **dict.fromkeys(("kind", "prefix", "flags", "confidence"), np.dtype(np.uint8)),
     **dict.fromkeys(("technique", "label"), np.dtype(np.uint16)),
     **dict.fromkeys(("high", "low"), np.dtype(np.uint64)),

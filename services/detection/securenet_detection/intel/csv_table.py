@@ -16,8 +16,8 @@ from securenet_detection.threats import Technique
 #: Names of columns, without case and with every other character as an underscore; by what they hold.
 _ROLES: Final = {
     "value": ("indicator", "ioc", "ioc_value", "indicator_value", "value", "observable", "artifact"),
-    "address": ("ip", "ip_address", "ipaddress", "dst_ip", "dest_ip", "destination_ip", "src_ip", "source_ip", "c2_ip",
-                "ipv4", "ipv6", "address", "cidr", "network", "netblock", "subnet", "ip_range"),
+    "address": ("ip", "ip_address", "ipaddress", "dst_ip", "dest_ip", "destination_ip", "src_ip", "source_ip",
+                "c2_ip", "ipv4", "ipv6", "address", "cidr", "network", "netblock", "subnet", "ip_range"),
     "domain": ("domain", "domain_name", "hostname", "host", "fqdn"),
     "url": ("url", "uri"),
     "ja3": ("ja3", "ja3_md5", "ja3_hash", "ja3_fingerprint", "ja3_digest"),
@@ -25,14 +25,15 @@ _ROLES: Final = {
     "certificate": ("certificate_sha256", "cert_sha256", "sha256_certificate", "ssl_sha256", "x509_fingerprint_sha256"),
     "type": ("type", "indicator_type", "ioc_type", "kind", "observable_type"),
     "confidence": ("confidence", "confidence_level", "confidence_score"),
-    "listed": ("first_seen", "first_seen_utc", "firstseen", "date", "dateadded", "date_added", "listing_date", "created",
-               "created_at", "timestamp", "listed"),
+    "listed": ("first_seen", "first_seen_utc", "firstseen", "date", "dateadded", "date_added", "listing_date",
+               "created", "created_at", "timestamp", "listed"),
     "since": ("valid_from",),
     "until": ("valid_until", "expires", "expiration", "expiration_date", "expire_time", "valid_to"),
     "id": ("id", "uuid", "ioc_id", "indicator_id"),
     "label": ("malware", "malware_printable", "threat", "threat_type", "tags", "labels", "label", "family",
               "listing_reason", "reason", "description"),
-    "technique": ("technique", "technique_id", "attack", "attack_technique", "mitre", "mitre_attack", "mitre_technique"),
+    "technique": ("technique", "technique_id", "attack", "attack_technique", "mitre", "mitre_attack",
+                  "mitre_technique"),
 }  # fmt: skip
 _NAMES: Final = {name: role for role, names in _ROLES.items() for name in names}
 _KINDS: Final = {

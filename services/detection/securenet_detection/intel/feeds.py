@@ -185,7 +185,9 @@ def _read_json(content: bytes, builder: FeedBuilder, *, exact: bool) -> str:
     if isinstance(document, list) and all(isinstance(item, str) for item in document[:100]):
         plain_list.read_items(document, builder, exact=exact)
         return "json-list"
-    builder.reject("document", "neither a STIX 2.1 bundle, nor MISP events, nor a MISP warning list, nor a list of texts")
+    builder.reject(
+        "document", "neither a STIX 2.1 bundle, nor MISP events, nor a MISP warning list, nor a list of texts"
+    )
     return "json"
 
 

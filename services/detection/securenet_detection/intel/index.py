@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from securenet_detection.intel.columns import Columns
+from securenet_detection.intel.columns import Columns, FeedBuilder
 from securenet_detection.intel.feeds import Feed
 from securenet_detection.intel.indicators import (
     BELOW,
@@ -84,6 +84,23 @@ class IntelIndex:
         self._warning = tuple(warning)
         #: Kinds that any entry has, so that columns of flows that cannot match are not looked at.
         self.kinds = frozenset(IndicatorKind(kind) for kind in np.unique(self.entries.columns.kind).tolist())
+
+    @classmethod
+    def sample(cls) -> IntelIndex:
+        """An index with an entry of each kind, the unspecified address among them, which no feed may list."""
+        builder = FeedBuilder(limit=16, confidence=1)
+        for text in ("192.0.2.0/24", "a.example", "http://a.example/"):
+            builder.read("", text)
+        warnings = builder.columns()
+        builder.add(Key(IndicatorKind.ADDRESS, bytes(16), 128))
+        listed = builder.columns()
+        feeds = [
+            Feed("listing", "", "", False, 1, "", "", 0, 0, len(listed), 0, 0, {}, {}),
+            Feed("warning", "", "", True, 1, "", "", 0, 0, len(warnings), 0, 0, {}, {}),
+        ]
+        index = cls(Columns.concatenate([listed, warnings]), feeds, version=0, seed=1)
+        index.lookup("http://a.example/")
+        return index
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -3,7 +3,8 @@
 Entries are the rows of the stored columns. An entry that is the first of its value is the value's *node*: the slots of
 a hash table point to nodes, `following` chains the entries of other feeds for the same value, and `above` points to
 the node of the nearest network or domain that holds this one. All comparisons are of whole keys; a hash only says where
-to look. All kernels stand in this one module because numba's disk cache looks at the age of a function's own file alone.
+to look. All kernels stand in this one module because numba's disk cache looks at the age of a function's own file
+alone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 # What a compiled function takes and gives; numba goes by inference.
 _Array = Any
+_Int = Any
 
 #: Slots of the index into the ranges of networks: one for each value of an IPv4 address's first 16 bits.
 BLOCKS: Final = 1 << 16
@@ -54,30 +56,30 @@ def _finish(x: _Array) -> _Array:
 
 
 @numba.njit(inline="always")
-def _hash_address(high: _Array, low: _Array, prefix: int, seed: _Array) -> _Array:
+def _hash_address(high: _Array, low: _Array, prefix: _Int, seed: _Array) -> _Array:
     return _finish(_finish(high ^ seed) ^ low ^ (np.uint64(prefix) << np.uint64(56)))
 
 
 @numba.njit(inline="always")
-def _step(state: _Array, byte: int) -> _Array:
+def _step(state: _Array, byte: _Int) -> _Array:
     # FNV-1a over the text from its end, so that a name's parents are hashed on the way; keyed by where it starts.
     return (state ^ np.uint64(byte)) * np.uint64(0x100000001B3)
 
 
 @numba.njit(inline="always")
-def _fold(byte: int) -> int:
+def _fold(byte: _Int) -> _Int:
     return byte + 32 if 65 <= byte <= 90 else byte
 
 
 @numba.njit(inline="always")
-def _start(ends: _Array, entry: int) -> int:
+def _start(ends: _Array, entry: _Int) -> _Int:
     return np.int64(ends[entry - 1]) if entry > 0 else 0
 
 
 @numba.njit(inline="always")
-def _probe_address(
-    slots: _Array, highs: _Array, lows: _Array, prefixes: _Array, high: int, low: int, prefix: int, seed: int
-) -> int:
+def _probe_address(  # noqa: PLR0917 - numba takes arguments by position
+    slots: _Array, highs: _Array, lows: _Array, prefixes: _Array, high: _Int, low: _Int, prefix: _Int, seed: _Int
+) -> _Int:
     """Node of an address or network: −1 − slot where there is none, slot being where it would stand."""
     mask = len(slots) - 1
     hashed = _hash_address(high, low, prefix, seed)
@@ -93,7 +95,7 @@ def _probe_address(
 
 
 @numba.njit(inline="always")
-def _same_text(blob: _Array, first: int, last: int, other: _Array, begin: int, end: int, fold: bool) -> bool:
+def _same_text(blob: _Array, first: _Int, last: _Int, other: _Array, begin: _Int, end: _Int, fold: bool) -> bool:  # noqa: PLR0917 - as above
     if last - first != end - begin:
         return False
     for i in range(last - first):
@@ -104,10 +106,10 @@ def _same_text(blob: _Array, first: int, last: int, other: _Array, begin: int, e
 
 
 @numba.njit(inline="always")
-def _probe_text(
-    slots: _Array, kinds: _Array, blob: _Array, ends: _Array, hashed: int, kind: int, other: _Array, begin: int,
-    end: int, fold: bool,
-) -> int:  # fmt: skip
+def _probe_text(  # noqa: PLR0917 - numba takes arguments by position
+    slots: _Array, kinds: _Array, blob: _Array, ends: _Array, hashed: _Int, kind: _Int, other: _Array, begin: _Int,
+    end: _Int, fold: bool,
+) -> _Int:  # fmt: skip
     mask = len(slots) - 1
     tag = hashed >> np.uint64(32)
     at = np.int64(hashed & np.uint64(mask))
@@ -122,13 +124,13 @@ def _probe_text(
 
 
 @numba.njit(inline="always")
-def _place(slots: _Array, slot: int, hashed: int, entry: int) -> None:
+def _place(slots: _Array, slot: _Int, hashed: _Int, entry: _Int) -> None:
     slots[slot] = ((hashed >> np.uint64(32)) << np.uint64(32)) | np.uint64(entry + 1)
 
 
 @numba.njit(inline="always")
-def _join(
-    node: int, entry: int, following: _Array, feeds: _Array, flags: _Array, confidence: _Array, since: _Array,
+def _join(  # noqa: PLR0917 - numba takes arguments by position
+    node: _Int, entry: _Int, following: _Array, feeds: _Array, flags: _Array, confidence: _Array, since: _Array,
     until: _Array,
 ) -> bool:  # fmt: skip
     """Adds an entry to its value's chain; or into the one that the same feed has there already, and says so."""
@@ -148,11 +150,11 @@ def _join(
 
 
 @_jit()
-def build(
+def build(  # noqa: PLR0917 - numba takes arguments by position
     kinds: _Array, prefixes: _Array, flags: _Array, confidence: _Array, feeds: _Array, highs: _Array, lows: _Array,
-    blob: _Array, ends: _Array, since: _Array, until: _Array, seed: int, address_slots: _Array, text_slots: _Array,
+    blob: _Array, ends: _Array, since: _Array, until: _Array, seed: _Int, address_slots: _Array, text_slots: _Array,
     following: _Array, duplicate: _Array,
-) -> int:  # fmt: skip
+) -> _Int:  # fmt: skip
     """Fills the hash tables and chains. Entries of one feed stand together.
 
     Args:
@@ -190,7 +192,7 @@ def build(
 
 
 @numba.njit(inline="always")
-def _last_of(high: int, low: int, prefix: int) -> tuple[int, int]:
+def _last_of(high: _Int, low: _Int, prefix: _Int) -> _Array:
     ones = np.uint64(0xFFFFFFFFFFFFFFFF)
     if prefix >= 64:
         return high, low | (ones >> np.uint64(prefix - 64) if prefix < 128 else np.uint64(0))
@@ -198,7 +200,7 @@ def _last_of(high: int, low: int, prefix: int) -> tuple[int, int]:
 
 
 @numba.njit(inline="always")
-def _bound(high: _Array, low: _Array, owner: _Array, count: int, h: int, l: int, node: int) -> int:  # noqa: E741
+def _bound(high: _Array, low: _Array, owner: _Array, count: _Int, h: _Int, l: _Int, node: _Int) -> _Int:  # noqa: E741, PLR0917
     if count > 0 and high[count - 1] == h and low[count - 1] == l:
         owner[count - 1] = node
         return count
@@ -209,10 +211,10 @@ def _bound(high: _Array, low: _Array, owner: _Array, count: int, h: int, l: int,
 
 
 @numba.njit(inline="always")
-def _close(
-    stack: _Array, depth: int, highs: _Array, lows: _Array, prefixes: _Array, out_high: _Array, out_low: _Array,
-    out_owner: _Array, count: int,
-) -> int:  # fmt: skip
+def _close(  # noqa: PLR0917 - numba takes arguments by position
+    stack: _Array, depth: _Int, highs: _Array, lows: _Array, prefixes: _Array, out_high: _Array, out_low: _Array,
+    out_owner: _Array, count: _Int,
+) -> _Int:  # fmt: skip
     """Ends the innermost open network: what follows its last address belongs to the one around it."""
     node = stack[depth - 1]
     h, l = _last_of(highs[node], lows[node], prefixes[node])  # noqa: E741
@@ -225,10 +227,10 @@ def _close(
 
 
 @_jit()
-def flatten(
+def flatten(  # noqa: PLR0917 - numba takes arguments by position
     order: _Array, highs: _Array, lows: _Array, prefixes: _Array, above: _Array, out_high: _Array, out_low: _Array,
     out_owner: _Array,
-) -> int:  # fmt: skip
+) -> _Int:  # fmt: skip
     """Turns nested networks into ranges that do not overlap, each owned by the narrowest network that holds it.
 
     Args:
@@ -262,7 +264,7 @@ def flatten(
 
 
 @numba.njit(inline="always")
-def _owner(range_high: _Array, range_low: _Array, owners: _Array, blocks: _Array, high: int, low: int) -> int:
+def _owner(range_high: _Array, range_low: _Array, owners: _Array, blocks: _Array, high: _Int, low: _Int) -> _Int:  # noqa: PLR0917 - as above
     first, last = 0, len(range_high)
     if high == 0 and low >> np.uint64(32) == np.uint64(0xFFFF):
         block = np.int64((low >> np.uint64(16)) & np.uint64(0xFFFF))
@@ -278,10 +280,10 @@ def _owner(range_high: _Array, range_low: _Array, owners: _Array, blocks: _Array
 
 
 @_jit()
-def find_addresses(
+def find_addresses(  # noqa: PLR0917 - numba takes arguments by position
     addresses: _Array, slots: _Array, highs: _Array, lows: _Array, prefixes: _Array, range_high: _Array,
-    range_low: _Array, owners: _Array, blocks: _Array, seed: int, out: _Array,
-) -> int:  # fmt: skip
+    range_low: _Array, owners: _Array, blocks: _Array, seed: _Int, out: _Array,
+) -> _Int:  # fmt: skip
     """Node of each address itself, else of the narrowest network that holds it, else −1.
 
     Args:
@@ -305,9 +307,9 @@ def find_addresses(
 
 @_jit()
 def find_texts(  # noqa: PLR0917 - numba takes arguments by position
-    texts: _Array, text_ends: _Array, kind: int, suffixes: bool, host: bool, skip_whole: bool, slots: _Array,
-    kinds: _Array, blob: _Array, ends: _Array, seed: int, out: _Array, whole: _Array,
-) -> int:  # fmt: skip
+    texts: _Array, text_ends: _Array, kind: _Int, suffixes: bool, host: bool, skip_whole: bool, slots: _Array,
+    kinds: _Array, blob: _Array, ends: _Array, seed: _Int, out: _Array, whole: _Array,
+) -> _Int:  # fmt: skip
     """Node of each text, ignoring case; with `suffixes` of the longest of the name and its parents that is there.
 
     Args:
@@ -337,10 +339,10 @@ def find_texts(  # noqa: PLR0917 - numba takes arguments by position
         node = -1
         itself = False
         state = np.uint64(seed) ^ np.uint64(kind)
-        for at in range(end - 1, begin - 1, -1):
-            byte = _fold(texts[at])
+        for place in range(end - 1, begin - 1, -1):
+            byte = _fold(texts[place])
             if suffixes and byte == 46:
-                found_here = _probe_text(slots, kinds, blob, ends, _finish(state), kind, texts, at + 1, end, True)
+                found_here = _probe_text(slots, kinds, blob, ends, _finish(state), kind, texts, place + 1, end, True)
                 node = found_here if found_here >= 0 else node
             state = _step(state, byte)
         if not skip_whole and end > begin:
@@ -356,8 +358,8 @@ def find_texts(  # noqa: PLR0917 - numba takes arguments by position
 @_jit()
 def find_urls(  # noqa: PLR0917 - numba takes arguments by position
     hosts: _Array, host_ends: _Array, targets: _Array, target_ends: _Array, host_codes: _Array, target_codes: _Array,
-    kind: int, slots: _Array, kinds: _Array, blob: _Array, ends: _Array, seed: int, out: _Array,
-) -> int:  # fmt: skip
+    kind: _Int, slots: _Array, kinds: _Array, blob: _Array, ends: _Array, seed: _Int, out: _Array,
+) -> _Int:  # fmt: skip
     """Node of each URL that a host and a request target make; a target that is a URL stands for itself.
 
     Args:
@@ -419,9 +421,9 @@ def find_urls(  # noqa: PLR0917 - numba takes arguments by position
 
 
 @numba.njit(inline="always")
-def _matches(
-    entry: int, second: int, itself: bool, confidence: _Array, flags: _Array, since: _Array, until: _Array,
-    lookback: int, least: int,
+def _matches(  # noqa: PLR0917 - numba takes arguments by position
+    entry: _Int, second: _Int, itself: bool, confidence: _Array, flags: _Array, since: _Array, until: _Array,
+    lookback: _Int, least: _Int,
 ) -> bool:  # fmt: skip
     if confidence[entry] < least or (until[entry] != 0 and second >= until[entry]):
         return False
@@ -431,18 +433,15 @@ def _matches(
 
 
 @numba.njit(inline="always")
-def _grade(column: int, confidence: int, outbound: bool, inbound: bool, failed: bool, unknown_name: bool) -> int:
+def _grade(column: _Int, confidence: _Int, outbound: bool, inbound: bool, failed: bool, unknown_name: bool) -> _Int:  # noqa: PLR0917 - as above
     """Level of a match: 4 where a host of ours talks to what a sure feed lists, less by each thing that excuses it."""
     level = 4 if confidence >= _HIGH else 3 if confidence >= _MEDIUM else 2
     if column == SOURCE:
         # Whoever stands on the Internet is knocked at: only what was let in is worth a look.
         return 1 if failed else max(level - 1, 1)
-    if column in (DESTINATION, SERVER_NAME, HOST, URL, CERTIFICATE) and failed:
-        level -= 1
-    elif column == DNS and unknown_name:
-        level -= 1
-    elif column in (JA3, JA4):
-        # Many programs share a fingerprint.
+    # Many programs share a fingerprint.
+    excused = unknown_name if column == DNS else failed or column in (JA3, JA4)
+    if excused:
         level -= 1
     if inbound and not outbound:
         level -= 2
@@ -453,8 +452,8 @@ def _grade(column: int, confidence: int, outbound: bool, inbound: bool, failed: 
 def judge(  # noqa: PLR0917 - numba takes arguments by position
     nodes: _Array, whole: _Array, rows: _Array, times: _Array, src_local: _Array, dst_local: _Array, failed: _Array,
     unknown_name: _Array, following: _Array, above: _Array, confidence: _Array, flags: _Array, since: _Array,
-    until: _Array, lookback: int, least: int, weights: _Array, entries: _Array, columns: _Array, levels: _Array,
-) -> int:  # fmt: skip
+    until: _Array, lookback: _Int, least: _Int, weights: _Array, entries: _Array, columns: _Array, levels: _Array,
+) -> _Int:  # fmt: skip
     """The gravest match of each row among its columns, the feeds that list it, and the networks and domains around it.
 
     Args:

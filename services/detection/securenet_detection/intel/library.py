@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import secrets
 import tempfile
 import time
@@ -112,12 +111,12 @@ class IntelLibrary:
         stored = self._sets.get(tenant)
         return 0 if stored is None else stored.version
 
-    async def lookup(self, tenant: str, values: Sequence[str]) -> list[Answer]:
-        """What is known of each value, in their order."""
+    async def lookup(self, tenant: str, values: Sequence[str]) -> tuple[list[Answer], int]:
+        """What is known of each value, in their order, and the version of the set that says so."""
         index = self._indexes.get(tenant)
         if index is None:
             index = IntelIndex(Columns.concatenate(()), (), version=0, seed=self._seed)
-        return [index.lookup(value) for value in values]
+        return [index.lookup(value) for value in values], index.version
 
     async def import_feed(self, tenant: str, header: FeedHeader, chunks: AsyncIterator[bytes]) -> Imported:
         """Takes a feed in; durable, and in use, when this returns. The same feed again changes nothing but its time.
@@ -174,7 +173,7 @@ class IntelLibrary:
         digest = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
         if known is not None and known.digest != digest and not header.replace:
             raise AlreadyExistsError(
-                f"indicatorFeeds/{header.name}: there is such a feed with other content; replace it, or use another name"
+                f"indicatorFeeds/{header.name}: there is such a feed with other content; replace it or name another"
             )
         if known is None and len(stored.feeds) >= self._limits.feeds:
             raise ResourceExhaustedError(
@@ -249,11 +248,11 @@ class IntelLibrary:
             loaded.append((stored, self._index_of(stored)))
         for path in self._folder.glob("*.new"):
             # What a killed process left half written.
-            os.unlink(path)
+            path.unlink()
         return loaded, broken
 
 
-def _feed(
+def _feed(  # noqa: PLR0917 - everything that a feed consists of
     header: FeedHeader, document: Document, columns: Columns, digest: str, duplicates: int, now: int
 ) -> Feed:  # fmt: skip
     kinds, counts = np.unique(columns.kind, return_counts=True)

@@ -17,7 +17,7 @@ from securenet_detection.threats import Technique
 _ADDRESS: Final = Reading(IndicatorKind.ADDRESS)
 _DOMAIN: Final = Reading(IndicatorKind.DOMAIN)
 
-#: By type of attribute: how each part of its value, between bars, is read; None for a part that flows are not asked for.
+#: By type of attribute: how each part of its value, between bars, is read; None for a part that is not asked for.
 _TYPES: Final[Mapping[str, tuple[tuple[Reading | None, int], ...]]] = {
     "ip-src": ((_ADDRESS, 0),),
     "ip-dst": ((_ADDRESS, 0),),
@@ -36,7 +36,8 @@ _TYPES: Final[Mapping[str, tuple[tuple[Reading | None, int], ...]]] = {
 
 #: The taxonomy misp:confidence-level, in percent.
 _CONFIDENCE: Final = {
-    "completely-confident": 100, "usually-confident": 75, "fairly-confident": 50, "rarely-confident": 25, "unconfident": 5,
+    "completely-confident": 100, "usually-confident": 75, "fairly-confident": 50, "rarely-confident": 25,
+    "unconfident": 5,
 }  # fmt: skip
 _LEVEL: Final = re.compile(r'misp:confidence-level="([a-z-]{1,30})"')
 _TECHNIQUE: Final = re.compile(r'mitre-(?:[a-z-]{0,30})attack-pattern="([^"]{1,120}?) - (T\d{4}(?:\.\d{3})?)"')
@@ -84,11 +85,12 @@ def _read_event(event: Mapping[str, Any], place: str, builder: FeedBuilder) -> N
         elif kind not in _TYPES:
             builder.ignore(f"{kind[:60]} is nothing that flows show")
         else:
-            _read_attribute(attribute, kind, value, where, [*_tags(attribute), *event_tags], info, builder)
+            tags = [*_tags(attribute), *event_tags]
+            _read_attribute(attribute, kind, value, where, tags=tags, info=info, builder=builder)
 
 
 def _read_attribute(
-    attribute: Mapping[str, Any], kind: str, value: str, place: str, tags: list[str], info: str, builder: FeedBuilder
+    attribute: Mapping[str, Any], kind: str, value: str, place: str, *, tags: list[str], info: str, builder: FeedBuilder
 ) -> None:
     words = " ".join(tags)
     technique = _TECHNIQUE.search(words)
@@ -110,9 +112,7 @@ def _read_attribute(
             )  # fmt: skip
 
 
-def _attributes(
-    event: Mapping[str, Any], place: str, builder: FeedBuilder
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _attributes(event: Mapping[str, Any], place: str, builder: FeedBuilder) -> Iterator[tuple[str, Mapping[str, Any]]]:
     holders: list[tuple[str, Any]] = [(place, event)]
     objects = event.get("Object")
     if isinstance(objects, list):

@@ -25,10 +25,10 @@ _UPDATED: Final = re.compile(r"(?:updated?|modified|generated|date)[^:]{0,20}:\s
 _LICENCE: Final = re.compile(r"licen[cs]e\s*:\s*(.{2,200})", re.IGNORECASE)
 
 _COMMENT: Final = re.compile(r"(?:\s+(?:#|;|//)|[;,]\s).*")
-_NULL_ROUTES: Final = ("0.0.0.0", "127.0.0.1", "::", "::1")  # noqa: S104 - addresses of hosts files
+_NULL_ROUTES: Final = ("0.0.0.0", "127.0.0.1", "::", "::1")  # noqa: S104 - what hosts files begin with
 _LOCAL_NAMES: Final = {
     "localhost", "localhost.localdomain", "local", "broadcasthost", "ip6-localhost", "ip6-loopback", "ip6-localnet",
-    "ip6-mcastprefix", "ip6-allnodes", "ip6-allrouters", "ip6-allhosts", "0.0.0.0",
+    "ip6-mcastprefix", "ip6-allnodes", "ip6-allrouters", "ip6-allhosts", "0.0.0.0",  # noqa: S104 - likewise
 }  # fmt: skip
 
 

@@ -108,7 +108,10 @@ class Tables:
             self.above[rows] = found
         if (columns.kind == IndicatorKind.DOMAIN).any():
             found, _ = self.find_texts(
-                Texts(columns.text, columns.text_end.astype(np.int64)), IndicatorKind.DOMAIN, suffixes=True, parents=True
+                Texts(columns.text, columns.text_end.astype(np.int64)),
+                IndicatorKind.DOMAIN,
+                suffixes=True,
+                parents=True,
             )
             domains = columns.kind == IndicatorKind.DOMAIN
             self.above[domains] = found[domains]

@@ -123,6 +123,10 @@ class ThreatIntel:
             certain=out[:, 6],
         )
 
+    def warm_up(self) -> None:
+        """Compares with an index that holds a bit of everything, so that every loop is compiled."""
+        self.consult(IntelIndex.sample())
+
     def scope(self, seen: Observation, row: int) -> Scope:
         """The host that it is about, and the indicator."""
         entry, _, about_source = self._at(seen, row)

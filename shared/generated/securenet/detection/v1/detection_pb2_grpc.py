@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from securenet.detection.v1 import detection_pb2 as securenet_dot_detection_dot_v1_dot_detection__pb2
+from securenet.detection.v1 import intel_pb2 as securenet_dot_detection_dot_v1_dot_intel__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -121,6 +122,26 @@ class DetectionServiceStub:
                 '/securenet.detection.v1.DetectionService/GetServingModel',
                 request_serializer=securenet_dot_detection_dot_v1_dot_detection__pb2.GetServingModelRequest.SerializeToString,
                 response_deserializer=securenet_dot_detection_dot_v1_dot_detection__pb2.GetServingModelResponse.FromString,
+                _registered_method=True)
+        self.ImportIndicators = channel.stream_unary(
+                '/securenet.detection.v1.DetectionService/ImportIndicators',
+                request_serializer=securenet_dot_detection_dot_v1_dot_intel__pb2.ImportIndicatorsRequest.SerializeToString,
+                response_deserializer=securenet_dot_detection_dot_v1_dot_intel__pb2.ImportIndicatorsResponse.FromString,
+                _registered_method=True)
+        self.ListIndicatorFeeds = channel.unary_unary(
+                '/securenet.detection.v1.DetectionService/ListIndicatorFeeds',
+                request_serializer=securenet_dot_detection_dot_v1_dot_intel__pb2.ListIndicatorFeedsRequest.SerializeToString,
+                response_deserializer=securenet_dot_detection_dot_v1_dot_intel__pb2.ListIndicatorFeedsResponse.FromString,
+                _registered_method=True)
+        self.DeleteIndicatorFeed = channel.unary_unary(
+                '/securenet.detection.v1.DetectionService/DeleteIndicatorFeed',
+                request_serializer=securenet_dot_detection_dot_v1_dot_intel__pb2.DeleteIndicatorFeedRequest.SerializeToString,
+                response_deserializer=securenet_dot_detection_dot_v1_dot_intel__pb2.DeleteIndicatorFeedResponse.FromString,
+                _registered_method=True)
+        self.LookupIndicators = channel.unary_unary(
+                '/securenet.detection.v1.DetectionService/LookupIndicators',
+                request_serializer=securenet_dot_detection_dot_v1_dot_intel__pb2.LookupIndicatorsRequest.SerializeToString,
+                response_deserializer=securenet_dot_detection_dot_v1_dot_intel__pb2.LookupIndicatorsResponse.FromString,
                 _registered_method=True)
 
 
@@ -257,6 +278,39 @@ class DetectionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ImportIndicators(self, request_iterator, context):
+        """ImportIndicators takes in a feed of threat intelligence in chunks: a list, CSV, a STIX 2.1 bundle, MISP events or a
+        MISP warning list, its format detected from its content. Flows are compared with it from the answer on; the batches
+        before are not held up. Entries that cannot be used are counted and located. INVALID_ARGUMENT where none can,
+        ALREADY_EXISTS where a feed of that name has other content and is not to be replaced, RESOURCE_EXHAUSTED where it
+        passes a bound. Roles: analyst, admin.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListIndicatorFeeds(self, request, context):
+        """ListIndicatorFeeds lists the tenant's feeds with dates, licences and counts. Roles: all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteIndicatorFeed(self, request, context):
+        """DeleteIndicatorFeed takes a feed out; flows are not compared with it any more. Roles: analyst, admin.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LookupIndicators(self, request, context):
+        """LookupIndicators says which feeds and warning lists name each of up to 1,000 values, whatever their validity.
+        Roles: all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DetectionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -334,6 +388,26 @@ def add_DetectionServiceServicer_to_server(servicer, server):
                     servicer.GetServingModel,
                     request_deserializer=securenet_dot_detection_dot_v1_dot_detection__pb2.GetServingModelRequest.FromString,
                     response_serializer=securenet_dot_detection_dot_v1_dot_detection__pb2.GetServingModelResponse.SerializeToString,
+            ),
+            'ImportIndicators': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportIndicators,
+                    request_deserializer=securenet_dot_detection_dot_v1_dot_intel__pb2.ImportIndicatorsRequest.FromString,
+                    response_serializer=securenet_dot_detection_dot_v1_dot_intel__pb2.ImportIndicatorsResponse.SerializeToString,
+            ),
+            'ListIndicatorFeeds': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListIndicatorFeeds,
+                    request_deserializer=securenet_dot_detection_dot_v1_dot_intel__pb2.ListIndicatorFeedsRequest.FromString,
+                    response_serializer=securenet_dot_detection_dot_v1_dot_intel__pb2.ListIndicatorFeedsResponse.SerializeToString,
+            ),
+            'DeleteIndicatorFeed': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteIndicatorFeed,
+                    request_deserializer=securenet_dot_detection_dot_v1_dot_intel__pb2.DeleteIndicatorFeedRequest.FromString,
+                    response_serializer=securenet_dot_detection_dot_v1_dot_intel__pb2.DeleteIndicatorFeedResponse.SerializeToString,
+            ),
+            'LookupIndicators': grpc.unary_unary_rpc_method_handler(
+                    servicer.LookupIndicators,
+                    request_deserializer=securenet_dot_detection_dot_v1_dot_intel__pb2.LookupIndicatorsRequest.FromString,
+                    response_serializer=securenet_dot_detection_dot_v1_dot_intel__pb2.LookupIndicatorsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -754,6 +828,114 @@ class DetectionService:
             '/securenet.detection.v1.DetectionService/GetServingModel',
             securenet_dot_detection_dot_v1_dot_detection__pb2.GetServingModelRequest.SerializeToString,
             securenet_dot_detection_dot_v1_dot_detection__pb2.GetServingModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportIndicators(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/securenet.detection.v1.DetectionService/ImportIndicators',
+            securenet_dot_detection_dot_v1_dot_intel__pb2.ImportIndicatorsRequest.SerializeToString,
+            securenet_dot_detection_dot_v1_dot_intel__pb2.ImportIndicatorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListIndicatorFeeds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/securenet.detection.v1.DetectionService/ListIndicatorFeeds',
+            securenet_dot_detection_dot_v1_dot_intel__pb2.ListIndicatorFeedsRequest.SerializeToString,
+            securenet_dot_detection_dot_v1_dot_intel__pb2.ListIndicatorFeedsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteIndicatorFeed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/securenet.detection.v1.DetectionService/DeleteIndicatorFeed',
+            securenet_dot_detection_dot_v1_dot_intel__pb2.DeleteIndicatorFeedRequest.SerializeToString,
+            securenet_dot_detection_dot_v1_dot_intel__pb2.DeleteIndicatorFeedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LookupIndicators(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/securenet.detection.v1.DetectionService/LookupIndicators',
+            securenet_dot_detection_dot_v1_dot_intel__pb2.LookupIndicatorsRequest.SerializeToString,
+            securenet_dot_detection_dot_v1_dot_intel__pb2.LookupIndicatorsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ The detection service: scores network flows and turns evidence into findings."""
 from collections import abc as _abc
 from grpc import aio as _aio
 from securenet.detection.v1 import detection_pb2 as _detection_pb2
+from securenet.detection.v1 import intel_pb2 as _intel_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -96,6 +97,21 @@ class DetectionServiceStub:
     """ListDetectors describes every detector: thresholds, needed fields, state held, ATT&CK techniques. Roles: all."""
     GetServingModel: _grpc.UnaryUnaryMultiCallable[_detection_pb2.GetServingModelRequest, _detection_pb2.GetServingModelResponse]
     """GetServingModel says which model version scores now, and which did before it. Roles: all."""
+    ImportIndicators: _grpc.StreamUnaryMultiCallable[_intel_pb2.ImportIndicatorsRequest, _intel_pb2.ImportIndicatorsResponse]
+    """ImportIndicators takes in a feed of threat intelligence in chunks: a list, CSV, a STIX 2.1 bundle, MISP events or a
+    MISP warning list, its format detected from its content. Flows are compared with it from the answer on; the batches
+    before are not held up. Entries that cannot be used are counted and located. INVALID_ARGUMENT where none can,
+    ALREADY_EXISTS where a feed of that name has other content and is not to be replaced, RESOURCE_EXHAUSTED where it
+    passes a bound. Roles: analyst, admin.
+    """
+    ListIndicatorFeeds: _grpc.UnaryUnaryMultiCallable[_intel_pb2.ListIndicatorFeedsRequest, _intel_pb2.ListIndicatorFeedsResponse]
+    """ListIndicatorFeeds lists the tenant's feeds with dates, licences and counts. Roles: all."""
+    DeleteIndicatorFeed: _grpc.UnaryUnaryMultiCallable[_intel_pb2.DeleteIndicatorFeedRequest, _intel_pb2.DeleteIndicatorFeedResponse]
+    """DeleteIndicatorFeed takes a feed out; flows are not compared with it any more. Roles: analyst, admin."""
+    LookupIndicators: _grpc.UnaryUnaryMultiCallable[_intel_pb2.LookupIndicatorsRequest, _intel_pb2.LookupIndicatorsResponse]
+    """LookupIndicators says which feeds and warning lists name each of up to 1,000 values, whatever their validity.
+    Roles: all.
+    """
 
 @_typing.type_check_only
 class DetectionServiceAsyncStub(DetectionServiceStub):
@@ -165,6 +181,21 @@ class DetectionServiceAsyncStub(DetectionServiceStub):
     """ListDetectors describes every detector: thresholds, needed fields, state held, ATT&CK techniques. Roles: all."""
     GetServingModel: _aio.UnaryUnaryMultiCallable[_detection_pb2.GetServingModelRequest, _detection_pb2.GetServingModelResponse]  # type: ignore[assignment]
     """GetServingModel says which model version scores now, and which did before it. Roles: all."""
+    ImportIndicators: _aio.StreamUnaryMultiCallable[_intel_pb2.ImportIndicatorsRequest, _intel_pb2.ImportIndicatorsResponse]  # type: ignore[assignment]
+    """ImportIndicators takes in a feed of threat intelligence in chunks: a list, CSV, a STIX 2.1 bundle, MISP events or a
+    MISP warning list, its format detected from its content. Flows are compared with it from the answer on; the batches
+    before are not held up. Entries that cannot be used are counted and located. INVALID_ARGUMENT where none can,
+    ALREADY_EXISTS where a feed of that name has other content and is not to be replaced, RESOURCE_EXHAUSTED where it
+    passes a bound. Roles: analyst, admin.
+    """
+    ListIndicatorFeeds: _aio.UnaryUnaryMultiCallable[_intel_pb2.ListIndicatorFeedsRequest, _intel_pb2.ListIndicatorFeedsResponse]  # type: ignore[assignment]
+    """ListIndicatorFeeds lists the tenant's feeds with dates, licences and counts. Roles: all."""
+    DeleteIndicatorFeed: _aio.UnaryUnaryMultiCallable[_intel_pb2.DeleteIndicatorFeedRequest, _intel_pb2.DeleteIndicatorFeedResponse]  # type: ignore[assignment]
+    """DeleteIndicatorFeed takes a feed out; flows are not compared with it any more. Roles: analyst, admin."""
+    LookupIndicators: _aio.UnaryUnaryMultiCallable[_intel_pb2.LookupIndicatorsRequest, _intel_pb2.LookupIndicatorsResponse]  # type: ignore[assignment]
+    """LookupIndicators says which feeds and warning lists name each of up to 1,000 values, whatever their validity.
+    Roles: all.
+    """
 
 class DetectionServiceServicer(metaclass=_abc_1.ABCMeta):
     """DetectionService scores network flows by rules, behaviours and a model, and keeps what it finds. A tenant, taken
@@ -321,5 +352,44 @@ class DetectionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_detection_pb2.GetServingModelResponse, _abc.Awaitable[_detection_pb2.GetServingModelResponse]]:
         """GetServingModel says which model version scores now, and which did before it. Roles: all."""
+
+    @_abc_1.abstractmethod
+    def ImportIndicators(
+        self,
+        request_iterator: _MaybeAsyncIterator[_intel_pb2.ImportIndicatorsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_intel_pb2.ImportIndicatorsResponse, _abc.Awaitable[_intel_pb2.ImportIndicatorsResponse]]:
+        """ImportIndicators takes in a feed of threat intelligence in chunks: a list, CSV, a STIX 2.1 bundle, MISP events or a
+        MISP warning list, its format detected from its content. Flows are compared with it from the answer on; the batches
+        before are not held up. Entries that cannot be used are counted and located. INVALID_ARGUMENT where none can,
+        ALREADY_EXISTS where a feed of that name has other content and is not to be replaced, RESOURCE_EXHAUSTED where it
+        passes a bound. Roles: analyst, admin.
+        """
+
+    @_abc_1.abstractmethod
+    def ListIndicatorFeeds(
+        self,
+        request: _intel_pb2.ListIndicatorFeedsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_intel_pb2.ListIndicatorFeedsResponse, _abc.Awaitable[_intel_pb2.ListIndicatorFeedsResponse]]:
+        """ListIndicatorFeeds lists the tenant's feeds with dates, licences and counts. Roles: all."""
+
+    @_abc_1.abstractmethod
+    def DeleteIndicatorFeed(
+        self,
+        request: _intel_pb2.DeleteIndicatorFeedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_intel_pb2.DeleteIndicatorFeedResponse, _abc.Awaitable[_intel_pb2.DeleteIndicatorFeedResponse]]:
+        """DeleteIndicatorFeed takes a feed out; flows are not compared with it any more. Roles: analyst, admin."""
+
+    @_abc_1.abstractmethod
+    def LookupIndicators(
+        self,
+        request: _intel_pb2.LookupIndicatorsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_intel_pb2.LookupIndicatorsResponse, _abc.Awaitable[_intel_pb2.LookupIndicatorsResponse]]:
+        """LookupIndicators says which feeds and warning lists name each of up to 1,000 values, whatever their validity.
+        Roles: all.
+        """
 
 def add_DetectionServiceServicer_to_server(servicer: DetectionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
