@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from securenet_detection.engine import Engine
 from securenet_detection.findings.ledger import Ledger
-from securenet_detection.findings.sighting import Sighting
+from securenet_detection.mixed_verdicts import Verdicts
 from securenet_detection.states import ScopeLease
-from securenet_detection.verdicts import BatchVerdicts
 from securenet_flows.batch import FlowBatch
 
 
@@ -45,7 +44,7 @@ class Analysis:
         """
         self._ledger.check_room()
 
-    def score(self, batch: FlowBatch, *, tenant: str, scope: str = "", dry_run: bool) -> BatchVerdicts:
+    def score(self, batch: FlowBatch, *, tenant: str, scope: str = "", dry_run: bool) -> Verdicts:
         """Verdicts of a batch at a stretch. What they report must be handed to :meth:`keep`."""
         verdicts = self._engine.analyze(batch, dry_run=dry_run, tenant=tenant, scope=scope)
         self.counters.flows += len(batch)
@@ -54,9 +53,15 @@ class Analysis:
             self._ledger.advance(tenant, int(batch.start_time_ns.max()))
         return verdicts
 
-    def keep(self, sightings: Sequence[Sighting]) -> asyncio.Task[None] | None:
-        """Begins to store sightings; the response waits for the task. None where there are none."""
-        return asyncio.create_task(self._ledger.record(sightings)) if sightings else None
+    def keep(self, verdicts: Verdicts) -> asyncio.Task[None] | None:
+        """Begins to store what verdicts report; the response waits for the task. None where nothing is to be stored.
+
+        Rows that came before wait as well, for what they reported then may not be stored yet.
+        """
+        sightings = [sighting for _, sighting in verdicts.sightings]
+        if not sightings and (not len(verdicts.again) or self._ledger.settled):
+            return None
+        return asyncio.create_task(self._ledger.record(sightings))
 
     def lease(self, tenant: str) -> ScopeLease:
         """Holds the named states that a stream uses until it ends."""
@@ -64,7 +69,7 @@ class Analysis:
 
     async def chunks(
         self, batch: FlowBatch, *, tenant: str, scope: str = "", dry_run: bool
-    ) -> AsyncIterator[tuple[int, BatchVerdicts]]:
+    ) -> AsyncIterator[tuple[int, Verdicts]]:
         """Verdicts of a batch piece by piece, with the position of each piece's first row.
 
         The engine's answer does not depend on where a batch is cut; other calls get their turn between pieces.

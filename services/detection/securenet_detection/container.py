@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import structlog
 from dependency_injector import providers
 
 from securenet_core.channels import ChannelSettings, open_aio_channel
@@ -24,6 +23,8 @@ from securenet_detection.analysis import Analysis
 from securenet_detection.engine import Engine
 from securenet_detection.findings.ledger import Ledger, Retention
 from securenet_detection.findings.sqlalchemy_finding_store import MIGRATIONS, SqlalchemyFindingStore
+from securenet_detection.intel.feeds import Limits
+from securenet_detection.intel.library import IntelLibrary, LibraryLimits
 from securenet_detection.models.follower import ModelFollower
 from securenet_detection.models.grpc_model_source import GrpcModelSource
 from securenet_detection.models.interface import Artifact, Promotion
@@ -34,6 +35,7 @@ from securenet_detection.models.verification import TrustedKey
 from securenet_detection.prometheus_metrics import EngineCollector
 from securenet_detection.server import DESCRIPTOR, POLICY, DetectionServicer
 from securenet_detection.settings import DetectionSettings
+from securenet_detection.sweeping import swept
 from securenet_flows.features import FEATURES, SCHEMA_HASH
 
 #: Seconds between looks for idle states.
@@ -55,41 +57,31 @@ async def _open_ledger(settings: DetectionSettings, database: Database) -> Async
         half_life_seconds=settings.risk_half_life_hours * 3600,
         retention=Retention(settings.retention_days, settings.retention_findings, settings.retention_labels),
     )
-    sweeping = asyncio.create_task(_sweep_findings(ledger), name="findings-sweeper")
-    yield ledger
-    sweeping.cancel()
-    with suppress(asyncio.CancelledError):
-        await sweeping
+    async with swept(ledger.sweep, name="findings-sweeper", seconds=_SWEEP_SECONDS):
+        yield ledger
     await ledger.close()
 
 
-async def _sweep_findings(ledger: Ledger) -> None:
-    """Ends suppressions in time, and forgets what retention no longer keeps."""
-    while True:
-        await asyncio.sleep(_SWEEP_SECONDS)
-        try:
-            await ledger.sweep()
-        except Exception:
-            # The next round may find the database in better health; probes and calls say meanwhile that it is not.
-            structlog.get_logger().exception("findings_sweep_failed")
+async def _open_intel(settings: DetectionSettings) -> AsyncIterator[IntelLibrary]:
+    bounds = settings.intel
+    limits = LibraryLimits(
+        feed=Limits(bounds.max_feed_bytes, bounds.max_json_bytes, bounds.max_indicators),
+        feeds=bounds.max_feeds,
+        total_indicators=bounds.max_total_indicators,
+    )
+    library = IntelLibrary(bounds.folder or settings.data_dir / "intel", limits)
+    await library.open()
+    yield library
 
 
-async def _open_engine(settings: DetectionSettings, models: ModelSlot) -> AsyncIterator[Engine]:
-    engine = Engine(settings.detectors, models)
+async def _open_engine(
+    settings: DetectionSettings, models: ModelSlot, intel: IntelLibrary
+) -> AsyncIterator[Engine]:
+    engine = Engine(settings.detectors, models, intel)
     # Without a cache the loops compile for seconds; health answers NOT_SERVING meanwhile.
     await asyncio.to_thread(engine.warm_up)
-    sweeping = asyncio.create_task(_sweep(engine), name="state-sweeper")
-    yield engine
-    sweeping.cancel()
-    with suppress(asyncio.CancelledError):
-        await sweeping
-
-
-async def _sweep(engine: Engine) -> None:
-    """Lets go of named states that nobody uses any more, also while no flows come."""
-    while True:
-        await asyncio.sleep(_SWEEP_SECONDS)
-        engine.states.drop_idle()
+    async with swept(engine.sweep, name="state-sweeper", seconds=_SWEEP_SECONDS):
+        yield engine
 
 
 async def _follow_registry(settings: DetectionSettings, models: ModelSlot) -> AsyncIterator[None]:
@@ -138,6 +130,12 @@ def _read(path: Path | None) -> str | None:
     return None if path is None else path.read_text(encoding="utf-8").strip()
 
 
+async def _intel_readiness(intel: IntelLibrary) -> Readiness:
+    return Readiness(
+        ready=not intel.broken, detail="; ".join(intel.broken) or f"intel: {intel.indicators:,} indicators"
+    )
+
+
 async def _model_readiness(models: ModelSlot) -> Readiness:
     current = models.current
     served = current.reference.name if current else "none"
@@ -146,11 +144,13 @@ async def _model_readiness(models: ModelSlot) -> Readiness:
     )
 
 
-def _probes(database: Database, models: ModelSlot) -> list[object]:
+def _probes(database: Database, models: ModelSlot, intel: IntelLibrary) -> list[object]:
     return [
         Probe("findings", database.probe),
         # Rules and behaviours work without one, so its absence is shown and does not take the service down.
         Probe("model", partial(_model_readiness, models), required=False),
+        # Likewise a set of indicators that cannot be read.
+        Probe("intel", partial(_intel_readiness, intel), required=False),
     ]
 
 
@@ -171,7 +171,8 @@ class DetectionContainer(ServiceContainer):
     models = providers.Singleton(ModelSlot)
     database = providers.Resource(_open_database, settings)
     ledger = providers.Resource(_open_ledger, settings, database)
-    engine = providers.Resource(_open_engine, settings, models)
+    intel = providers.Resource(_open_intel, settings)
+    engine = providers.Resource(_open_engine, settings, models, intel)
     follower = providers.Resource(_follow_registry, settings, models)
     analysis = providers.Singleton(Analysis, engine, ledger, chunk_rows=settings.provided.chunk_rows)
     collector = providers.Resource(_export_metrics, runtime, analysis, engine, models, ledger)
@@ -181,11 +182,12 @@ class DetectionContainer(ServiceContainer):
         engine=engine,
         ledger=ledger,
         models=models,
+        intel=intel,
         batch_limit=settings.provided.batch_limit,
         batch_window=settings.provided.batch_window,
         stream_window=settings.provided.stream_window,
     )
-    probes = providers.Factory(_probes, database, models)
+    probes = providers.Factory(_probes, database, models, intel)
 
 
 DEFINITION = ServiceDefinition(name="detection", descriptor=DESCRIPTOR, policy=POLICY, container=DetectionContainer)

@@ -21,10 +21,10 @@ from securenet_detection.findings.history import FindingEvent, Label
 from securenet_detection.findings.interface import FindingFilter
 from securenet_detection.findings.ledger import FindingEdit
 from securenet_detection.grpc_flows import Columns, flow_record
+from securenet_detection.mixed_verdicts import Verdicts
 from securenet_detection.models.interface import ModelReference
 from securenet_detection.models.serving import ServingModel
 from securenet_detection.threats import Evidence, Skipped, Technique, ThreatLevel
-from securenet_detection.verdicts import BatchVerdicts
 
 _INT64_MAX: Final = 2**63 - 1
 
@@ -32,15 +32,16 @@ _INT64_MAX: Final = 2**63 - 1
 _MOST_DETECTORS: Final = 64
 
 
-def verdict(verdicts: BatchVerdicts, row: int) -> verdict_pb2.Verdict:
+def verdict(verdicts: Verdicts, row: int) -> verdict_pb2.Verdict:
     """The full verdict of a row."""
     return verdict_pb2.Verdict(
         flow_id=verdicts.flow_id(row),
         threat_level=_number(verdicts.threat_level[row]),
         score=float(verdicts.score[row]),
         evidence=[evidence(piece) for piece in verdicts.evidence(row)],
-        model=model_ref(verdicts.model),
+        model=model_ref(verdicts.model_at(row)),
         skipped=[skipped_detector(skipped) for skipped in verdicts.skipped_at(row)],
+        evidence_omitted=verdicts.omitted_at(row),
     )
 
 
@@ -64,7 +65,7 @@ class VerdictPacker:
         self._detectors: dict[str, np.uint64] = {}
         self._pieces = 0
 
-    def add(self, start: int, verdicts: BatchVerdicts) -> None:
+    def add(self, start: int, verdicts: Verdicts) -> None:
         """Adds the verdicts of the piece that begins at a position among the good rows."""
         rows = self._columns.rows
         at = np.arange(start, start + len(verdicts)) if rows is None else rows[start : start + len(verdicts)]

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +19,33 @@ from securenet_detection import fusion, verdicts
 from securenet_detection.behaviours.interface import Definition, Observed, Usage
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.findings.sighting import Origin
+from securenet_detection.intel.index import IntelIndex
+from securenet_detection.intel.threat_intel import THREAT_INTEL, ThreatIntel
+from securenet_detection.mixed_verdicts import MixedVerdicts, Verdicts
 from securenet_detection.models.detector import MODEL
-from securenet_detection.models.serving import ModelSlot
+from securenet_detection.models.serving import ModelSlot, ServingModel
 from securenet_detection.settings import DetectorSettings
 from securenet_detection.states import FlowState, FlowStates
-from securenet_detection.threats import Skipped
+from securenet_detection.threats import AnalyticType, Skipped, ThreatLevel
 from securenet_detection.verdicts import BatchVerdicts, Speaker
-from securenet_flows.batch import FlowBatch
+from securenet_flows.batch import Dictionary, FlowBatch
 from securenet_flows.features import features
 
 Columns = list[tuple[Speaker, Observed]]
 
 _NO_MODEL = Skipped(MODEL, "no model is served")
+_NO_INTEL = Skipped(THREAT_INTEL, "no feed has been imported")
+_SHED = Skipped(MODEL, "shed under load")
+
+#: How detectors reason that see what an entity does over time.
+_BEHAVING = (AnalyticType.BEHAVIORAL, AnalyticType.STATISTICAL)
+
+
+class IntelSource(Protocol):
+    """Where the indicators of tenants stand."""
+
+    def index(self, tenant: str) -> IntelIndex | None:
+        """What the tenant's flows are compared with now; None where nothing was imported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +62,13 @@ class Engine:
     Args:
         settings: thresholds and bounds.
         models: where the serving model stands.
+        intel: where indicators stand; without, flows are compared with none.
     """
 
-    def __init__(self, settings: DetectorSettings, models: ModelSlot) -> None:
+    def __init__(self, settings: DetectorSettings, models: ModelSlot, intel: IntelSource | None = None) -> None:
         self._settings = settings
         self._models = models
+        self._intel = intel
         seed = settings.state.hash_seed
         self._seed = secrets.randbits(62) if seed is None else seed
         self._blank = FlowState.smallest(settings)
@@ -58,45 +76,85 @@ class Engine:
         self.states = FlowStates(settings)
 
     def analyze(
-        self, batch: FlowBatch, *, dry_run: bool = False, tenant: str = "default", scope: str = ""
-    ) -> BatchVerdicts:
-        """Verdicts of the rows of a batch, in order.
+        self,
+        batch: FlowBatch,
+        *,
+        dry_run: bool = False,
+        tenant: str = "default",
+        scope: str = "",
+        without_model: bool = False,
+    ) -> Verdicts:
+        """Verdicts of the rows of a batch, in order. Rows that came before change nothing, and are answered as then.
 
         Args:
             batch: at least no rows; at most what a message holds.
             dry_run: touch no state, make no finding.
             tenant: whose state is read and changed.
             scope: name of the state, where it is not the tenant's own.
+            without_model: leave the model out, and say so.
 
         Raises:
             ResourceExhaustedError: the named state would be one too many.
         """
-        states = self.states
-        state = (states.find(tenant, scope) or self._blank) if dry_run else states.take(tenant, scope)
-        seen = Observation.of(batch, seed=self._seed, ordinal=state.ordinal, learn=not dry_run)
+        states, origin = self.states, Origin(tenant, scope)
+        scorer = _SHED if without_model else self._models.current or _NO_MODEL
+        if dry_run:
+            return self._score(origin, states.find(tenant, scope) or self._blank, batch, scorer, learn=False)
+        state = states.take(tenant, scope)
+        keys = state.repeats.keys(batch)
+        parts = None if keys is None else state.repeats.sort(keys)
+        if keys is None or parts is None:
+            return self._remember(state, keys, self._score(origin, state, batch, scorer, learn=True))
+        fresh = self._score(origin, state, batch.take(parts.fresh), scorer, learn=True)
+        whole = Observation.of(batch, seed=self._seed, ordinal=0, learn=False)
+        skipped, partly = _skipped(state, whole)
+        fresh = self._remember(state, keys[parts.fresh], fresh)
+        return MixedVerdicts(batch, fresh, parts, state.repeats, skipped=skipped, partly=partly)
+
+    def _remember(self, state: FlowState, keys: NDArray[np.int64] | None, fresh: BatchVerdicts) -> BatchVerdicts:
+        if keys is None:
+            return fresh
+        state.repeats.keep(keys, fresh.threat_level, fresh.score, fresh.scorer, fresh.contributions())
+        return replace(fresh, keys=keys, repeats=state.repeats)
+
+    def _score(
+        self,
+        origin: Origin,
+        state: FlowState,
+        batch: FlowBatch,
+        scorer: ServingModel | Skipped,
+        *,
+        learn: bool,
+    ) -> BatchVerdicts:
+        seen = Observation.of(batch, seed=self._seed, ordinal=state.ordinal, learn=learn)
         columns: Columns = []
         for behaviour in state.behaviours:
+            if isinstance(behaviour, ThreatIntel):
+                # One set for the whole batch: another may take its place between batches.
+                behaviour.consult(None if self._intel is None else self._intel.index(origin.tenant))
             observed = behaviour.observe(seen)
             if observed is not None:
                 columns.append((behaviour, observed))
-        return self._judge(Origin(tenant, scope), state, seen, columns)
+        return self._judge(origin, state, seen, columns, scorer)
 
-    def _judge(self, origin: Origin, state: FlowState, seen: Observation, columns: Columns) -> BatchVerdicts:
+    def _judge(
+        self, origin: Origin, state: FlowState, seen: Observation, columns: Columns, scorer: ServingModel | Skipped
+    ) -> BatchVerdicts:
+        model = None if isinstance(scorer, Skipped) else scorer
         rows = len(seen)
         matrix = features(seen.batch, state.context, learn=seen.learn)
         names = [speaker.definition.name for speaker, _ in columns]
         pieces = [fusion.WEIGHTS[observed.level] * observed.confidence for _, observed in columns]
         tactics = _distinct_tactics(columns, rows)
-        model = self._models.current
         probabilities = model_pieces = np.zeros(rows)
-        if model is not None:
+        if model is not None and rows:
             probabilities = model.score(matrix)
             model_pieces = model.points.pieces(probabilities)
             judged = state.model.judge(seen, probabilities, model_pieces, model.points.medium)
             if judged is not None:
                 columns.append((state.model, judged))
         risks = _fuse(pieces, model_pieces)
-        levels = fusion.levels(risks, tactics, np.zeros(rows, np.bool_))
+        levels = fusion.levels(risks, tactics, _indicator_beside_behaviour(columns, rows))
         skipped, partly = _skipped(state, seen)
         if seen.learn:
             state.ordinal += rows
@@ -105,7 +163,7 @@ class Engine:
             score=risks if model is None else _fuse(pieces, probabilities),
             risk=risks,
             model=None if model is None else model.reference,
-            skipped=skipped if model is not None else (*skipped, _NO_MODEL),
+            skipped=(*skipped, scorer) if isinstance(scorer, Skipped) else skipped,
             partly=partly,
             sightings=verdicts.sightings(origin, seen, columns, levels, risks) if seen.learn else (),
             origin=origin,
@@ -122,9 +180,19 @@ class Engine:
         seen = Observation.of(batch, seed=self._seed, ordinal=1, learn=True)
         columns: Columns = []
         for behaviour in state.behaviours:
+            if isinstance(behaviour, ThreatIntel):
+                behaviour.warm_up()
             behaviour.observe(seen)
         state.model.judge(seen, np.ones(1), np.ones(1), 0.5)
-        self._judge(Origin(""), state, seen, columns)
+        self._judge(Origin(""), state, seen, columns, self._models.current or _NO_MODEL)
+        keys = np.ones(1, np.int64)
+        state.repeats.keys(replace(batch, text={"flow_id": Dictionary.encode(["a"])}))
+        state.repeats.sort(keys)
+        state.repeats.keep(keys, np.ones(1, np.uint8), np.zeros(1), _NO_MODEL, {})
+
+    async def sweep(self) -> None:
+        """Lets go of named states that nobody uses any more, also while no flows come."""
+        self.states.drop_idle()
 
     def detectors(self) -> tuple[DetectorStatus, ...]:
         """Every detector by name, with the state that it holds."""
@@ -150,6 +218,17 @@ def _fuse(pieces: Sequence[NDArray[np.float64]], model: NDArray[np.float64]) -> 
     return fused
 
 
+def _indicator_beside_behaviour(columns: Columns, rows: int) -> NDArray[np.bool_]:
+    """Rows that a feed speaks of gravely, and that belong to a behaviour as well."""
+    listed, behaving = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
+    for speaker, observed in columns:
+        if isinstance(speaker, ThreatIntel):
+            listed |= observed.level >= ThreatLevel.HIGH
+        elif speaker.definition.analytic_type in _BEHAVING:
+            behaving |= observed.level >= ThreatLevel.MEDIUM
+    return listed & behaving
+
+
 def _distinct_tactics(columns: Columns, rows: int) -> NDArray[np.int64]:
     """How many tactics the evidence of each row shows."""
     tactics: dict[str, NDArray[np.bool_]] = {}
@@ -169,6 +248,8 @@ def _skipped(
     somewhere: dict[str, tuple[str, NDArray[np.bool_]]] = {}
     for behaviour in state.behaviours:
         definition = behaviour.definition
+        if isinstance(behaviour, ThreatIntel) and behaviour.index is None:
+            everywhere.append(_NO_INTEL)
         for field in definition.required_fields:
             if field in seen.batch.numeric and field not in seen.batch.present:
                 continue

@@ -11,17 +11,18 @@ from typing import Any, Final, NamedTuple
 
 from google.protobuf.descriptor import ServiceDescriptor
 
-from securenet.detection.v1 import detection_pb2, verdict_pb2
+from securenet.detection.v1 import detection_pb2, intel_pb2, verdict_pb2
 from securenet_core.authorization import Policy
 from securenet_core.exceptions import InvalidArgumentError
 from securenet_core.pagination import decode_page_token, encode_page_token, page_size
 from securenet_core.principal import Role, current_principal
-from securenet_detection import convert, grpc_flows
+from securenet_detection import convert, grpc_flows, grpc_intel
 from securenet_detection.analysis import Analysis
 from securenet_detection.batching import Batcher
 from securenet_detection.engine import Engine
 from securenet_detection.findings.ledger import Ledger
 from securenet_detection.findings.resumption import resume_position, resume_token
+from securenet_detection.intel.library import IntelLibrary
 from securenet_detection.models.serving import ModelSlot
 from securenet_detection.pipeline import Prepared, in_order
 
@@ -41,10 +42,16 @@ POLICY: Final = Policy(
                 _ANYBODY,
                 (
                     "ListFindings", "GetFinding", "WatchFindings", "ListFindingEvents", "ExportLabels",
-                    "ListSuppressions", "ListDetectors", "GetServingModel",
+                    "ListSuppressions", "ListDetectors", "GetServingModel", "ListIndicatorFeeds", "LookupIndicators",
                 ),
             ),
-            (_ANALYSTS, ("UpdateFinding", "CreateSuppression", "DeleteSuppression", "PreviewSuppression")),
+            (
+                _ANALYSTS,
+                (
+                    "UpdateFinding", "CreateSuppression", "DeleteSuppression", "PreviewSuppression", "ImportIndicators",
+                    "DeleteIndicatorFeed",
+                ),
+            ),
         )
         for method in methods
     }
@@ -71,6 +78,7 @@ class DetectionServicer:
         engine: describes its detectors.
         ledger: findings.
         models: what serves.
+        intel: feeds of indicators.
         batch_limit, batch_window: of unary calls.
         stream_window: batches of a stream that may be scored and not yet stored.
     """
@@ -82,6 +90,7 @@ class DetectionServicer:
         engine: Engine,
         ledger: Ledger,
         models: ModelSlot,
+        intel: IntelLibrary,
         batch_limit: int,
         batch_window: float,
         stream_window: int,
@@ -90,6 +99,7 @@ class DetectionServicer:
         self._engine = engine
         self._ledger = ledger
         self._models = models
+        self._intel = intel
         self._batcher = Batcher(self._score, limit=batch_limit, window=batch_window)
         self._stream_window = stream_window
 
@@ -114,8 +124,8 @@ class DetectionServicer:
             tenant, dry_run = key
             columns = grpc_flows.rows_as_batch([asked.row for asked in batch[start:end]])
             verdicts = self._analysis.score(columns, tenant=tenant, dry_run=dry_run)
-            kept = self._analysis.keep([sighting for _, sighting in verdicts.sightings])
-            reporting = {row for row, _ in verdicts.sightings}
+            kept = self._analysis.keep(verdicts)
+            reporting = {*(row for row, _ in verdicts.sightings), *verdicts.again.tolist()}
             answers += [
                 _Answered(convert.verdict(verdicts, row), kept if row in reporting else None)
                 for row in range(end - start)
@@ -144,7 +154,7 @@ class DetectionServicer:
         ):
             packer.add(start, verdicts)
             # At once, so that a caller that goes away between two pieces takes no finding with it.
-            kept = self._analysis.keep([sighting for _, sighting in verdicts.sightings])
+            kept = self._analysis.keep(verdicts)
             pending += [kept] if kept is not None else []
         return packer.finish(), asyncio.gather(*pending) if pending else None
 
@@ -302,6 +312,40 @@ class DetectionServicer:
             previous=convert.serving_model(self._models.previous),
             detail=self._models.detail,
         )
+
+    async def ImportIndicators(
+        self, requests: AsyncIterator[intel_pb2.ImportIndicatorsRequest], _context: Any
+    ) -> intel_pb2.ImportIndicatorsResponse:
+        """Takes in a feed."""
+        header, chunks = await grpc_intel.upload(requests)
+        return grpc_intel.imported(await self._intel.import_feed(current_principal().tenant, header, chunks))
+
+    async def ListIndicatorFeeds(
+        self, request: intel_pb2.ListIndicatorFeedsRequest, _context: Any
+    ) -> intel_pb2.ListIndicatorFeedsResponse:
+        """A page of feeds."""
+        size, tenant = page_size(request.page_size), current_principal().tenant
+        after = _position(request.page_token, (), str) or ""
+        found = [feed for feed in self._intel.feeds(tenant) if feed.name > after]
+        return intel_pb2.ListIndicatorFeedsResponse(
+            feeds=[grpc_intel.feed(feed) for feed in found[:size]],
+            next_page_token=encode_page_token([found[size - 1].name]) if len(found) > size else "",
+            version=self._intel.version(tenant),
+        )
+
+    async def DeleteIndicatorFeed(
+        self, request: intel_pb2.DeleteIndicatorFeedRequest, _context: Any
+    ) -> intel_pb2.DeleteIndicatorFeedResponse:
+        """Takes a feed out."""
+        version = await self._intel.delete_feed(current_principal().tenant, _id(request.name))
+        return intel_pb2.DeleteIndicatorFeedResponse(version=version)
+
+    async def LookupIndicators(
+        self, request: intel_pb2.LookupIndicatorsRequest, _context: Any
+    ) -> intel_pb2.LookupIndicatorsResponse:
+        """What is known of values."""
+        answers, version = await self._intel.lookup(current_principal().tenant, request.values)
+        return intel_pb2.LookupIndicatorsResponse(matches=grpc_intel.matches(answers), version=version)
 
 
 def _id(name: str) -> str:

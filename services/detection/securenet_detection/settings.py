@@ -51,6 +51,16 @@ class StateSettings(_Part):
     contexts: Slots = 1 << 16
     """Sources and destinations whose history feeds the model's features; a power of two."""
 
+    repeats: Slots = 1 << 20
+    """Flows with a flow_id that are known again when they come again, 32 bytes each once used; a power of two. Where
+    they come faster than it can keep them for `repeat_seconds`, the oldest give way and would count anew."""
+
+    repeat_seconds: Seconds = 3600.0
+    """How long a flow is known again."""
+
+    repeat_details: Count = 8192
+    """Of how many of them the evidence that was told is kept, about 1 KB each."""
+
     tenants: Annotated[int, Field(ge=1, le=10_000)] = 8
     """Tenants with state at once; the one that was idle longest gives way to another."""
 
@@ -285,6 +295,19 @@ class FloodSettings(_Part):
     """How long evidence lasts."""
 
 
+class ThreatIntelSettings(_Part):
+    """Thresholds of threat-intel."""
+
+    minimum_confidence: Annotated[int, Field(ge=1, le=100)] = 10
+    """Confidence, in percent, that a feed must have in an indicator."""
+
+    window_seconds: Seconds = 86_400.0
+    """How long meetings of a host and an indicator are one episode of a finding."""
+
+    lookback_days: Annotated[float, Field(ge=0, le=36_500)] = 30.0
+    """How long before its validity an indicator speaks of as well: addresses are used before they are published."""
+
+
 class ModelDetectorSettings(_Part):
     """When the model's suspicions become a finding."""
 
@@ -340,8 +363,34 @@ class DetectorSettings(_Part):
     flood: FloodSettings = FloodSettings()
     """flood."""
 
+    threat_intel: ThreatIntelSettings = ThreatIntelSettings()
+    """threat-intel."""
+
     model: ModelDetectorSettings = ModelDetectorSettings()
     """model."""
+
+
+class IntelSettings(_Part):
+    """Where feeds of threat intelligence are kept, and how large they may be. A million addresses take 100 MB of
+    memory, a million names 130 MB; while a feed is imported, three times as much."""
+
+    folder: Path | None = None
+    """Folder of every tenant's set; absent: `data_dir`/intel."""
+
+    max_feed_bytes: Annotated[int, Field(ge=1024, le=2 << 30)] = 256 << 20
+    """Largest feed, in bytes, also when it is unpacked."""
+
+    max_json_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 64 << 20
+    """Largest feed in JSON, in bytes; while it is read, it takes about ten times as much."""
+
+    max_indicators: Annotated[int, Field(ge=1, le=100_000_000)] = 2_000_000
+    """Most indicators of a tenant."""
+
+    max_total_indicators: Annotated[int, Field(ge=1, le=400_000_000)] = 4_000_000
+    """Most indicators of all tenants."""
+
+    max_feeds: Annotated[int, Field(ge=1, le=4096)] = 256
+    """Most feeds of a tenant."""
 
 
 class DetectionSettings(ServerSettings):
@@ -414,6 +463,9 @@ class DetectionSettings(ServerSettings):
 
     retention_labels: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
     """Analysts' verdicts kept of a tenant as training labels; they outlive their findings."""
+
+    intel: IntelSettings = IntelSettings()
+    """Feeds of threat intelligence."""
 
     detectors: DetectorSettings = DetectorSettings()
     """Thresholds and state of detectors."""

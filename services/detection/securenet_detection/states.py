@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
@@ -13,20 +14,34 @@ from securenet_core.exceptions import ResourceExhaustedError
 from securenet_detection.behaviours.catalogue import behaviours
 from securenet_detection.behaviours.interface import Usage
 from securenet_detection.models.detector import ModelDetector
+from securenet_detection.repeats import Repeats
 from securenet_detection.settings import DetectorSettings, StateSettings
 from securenet_flows.features import SourceContext
 
 #: Smallest tables, for compiling the loops and for those who only ever ask for dry runs.
-SMALLEST: Final = StateSettings(entities=64, members=64, rings=64, sources=64, contexts=64)
+SMALLEST: Final = StateSettings(entities=64, members=64, rings=64, sources=64, contexts=64, repeats=64)
 
 
 class FlowState:
-    """Every detector's tables over one sequence of flows."""
+    """Every detector's tables over one sequence of flows, and what those flows were answered.
 
-    def __init__(self, settings: DetectorSettings) -> None:
+    Args:
+        settings: thresholds and bounds.
+        clock: seconds that only rise.
+    """
+
+    def __init__(self, settings: DetectorSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self.behaviours = behaviours(settings)
         self.model = ModelDetector(settings.model, settings.state)
         self.context = SourceContext(settings.state.contexts)
+        bounds = settings.state
+        self.repeats = Repeats(
+            flows=bounds.repeats,
+            details=bounds.repeat_details,
+            seconds=bounds.repeat_seconds,
+            seed=secrets.randbits(62) if bounds.hash_seed is None else bounds.hash_seed,
+            clock=clock,
+        )
         #: Ordinal of the next row; 0 stands for "never" in the tables.
         self.ordinal = 1
 
@@ -93,7 +108,7 @@ class FlowStates:
             if len(self._tenants) >= self._settings.state.tenants:
                 self._tenants.popitem(last=False)
                 self.tenant_evictions += 1
-            state = self._tenants[tenant] = FlowState(self._settings)
+            state = self._tenants[tenant] = FlowState(self._settings, self._clock)
         self._tenants.move_to_end(tenant)
         return state
 
@@ -136,7 +151,7 @@ class FlowStates:
                     reason="TOO_MANY_STATE_SCOPES",
                     retry_after=1.0,
                 )
-            found = self._scopes[tenant, scope] = _Scope(FlowState(self._settings), 0, 0.0)
+            found = self._scopes[tenant, scope] = _Scope(FlowState(self._settings, self._clock), 0, 0.0)
         found.used = self._clock()
         return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,10 @@ from securenet_detection.behaviours.observation import Observation
 from securenet_detection.findings.sighting import Origin, Sighting, finding_id
 from securenet_detection.flow_samples import FlowFinder
 from securenet_detection.fusion import WEIGHTS
+from securenet_detection.models.detector import MODEL
 from securenet_detection.models.interface import ModelReference
-from securenet_detection.threats import Evidence, Skipped, ThreatLevel
+from securenet_detection.repeats import Repeats
+from securenet_detection.threats import Evidence, Skipped, Technique, ThreatLevel
 
 #: Flow identities that one piece of evidence names.
 _FLOW_IDS = 10
@@ -41,6 +43,14 @@ class Speaker(Protocol):
         """At most ten flows, up to this row, that show the row's evidence."""
 
 
+@runtime_checkable
+class Attributing(Protocol):
+    """A speaker whose evidence shows what somebody else says that it is, and not always the same."""
+
+    def technique(self, seen: Observation, row: int) -> Technique | None:
+        """The technique that the evidence of a row shows, if that is known."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchVerdicts:
     """Verdicts of a batch, in its order. Ask for details before the next batch of the tenant is analysed.
@@ -54,6 +64,8 @@ class BatchVerdicts:
         partly: by detector, reason and which rows it did not judge, where it judged some.
         sightings: what findings were begun or have news, with the row that made it, in row order.
         pieces: by detector, float64 (n,), what its evidence alone would be as a risk.
+        keys: int64 (n,), identity of each row, None where none is remembered.
+        repeats: where told evidence is remembered.
     """
 
     threat_level: NDArray[np.uint8]
@@ -67,9 +79,18 @@ class BatchVerdicts:
     seen: Observation
     evidence_columns: Sequence[tuple[Speaker, Observed]]
     pieces: Mapping[str, NDArray[np.float64]]
+    keys: NDArray[np.int64] | None = None
+    repeats: Repeats | None = None
 
     def __len__(self) -> int:
         return len(self.threat_level)
+
+    @property
+    def scorer(self) -> ModelReference | Skipped:
+        """What scored the rows, or why no model did."""
+        if self.model is not None:
+            return self.model
+        return next((one for one in self.skipped if one.detector == MODEL), Skipped(MODEL, "no model is served"))
 
     def rows_at_or_above(self, level: ThreatLevel) -> list[int]:
         """Rows of at least this level."""
@@ -91,7 +112,23 @@ class BatchVerdicts:
             for speaker, observed in self.evidence_columns
             if observed.level[row]
         ]
-        return tuple(sorted(found, key=lambda piece: (-WEIGHTS[piece.level] * piece.confidence, piece.detector)))
+        told = tuple(sorted(found, key=lambda piece: (-WEIGHTS[piece.level] * piece.confidence, piece.detector)))
+        if self.keys is not None and self.repeats is not None:
+            self.repeats.tell(int(self.keys[row]), told)
+        return told
+
+    def model_at(self, _row: int) -> ModelReference | None:
+        """What scored a row."""
+        return self.model
+
+    def omitted_at(self, _row: int) -> bool:
+        """Whether the row has evidence that is no longer known."""
+        return False
+
+    @property
+    def again(self) -> NDArray[np.int64]:
+        """int64 (k,): rows that came before and are answered as they were."""
+        return np.zeros(0, np.int64)
 
     def skipped_at(self, row: int) -> tuple[Skipped, ...]:
         """Detectors that could not judge a row."""
@@ -156,6 +193,7 @@ def _evidence(origin: Origin, speaker: Speaker, observed: Observed, seen: Observ
     scope = speaker.scope(seen, row)
     ids = (sample.flow_id for sample in speaker.samples(observed, row))
     techniques = definition.techniques
+    attributed = speaker.technique(seen, row) if isinstance(speaker, Attributing) else None
     return Evidence(
         id=finding_id(origin, definition.name, scope.entity, scope.peers, scope.port),
         detector=definition.name,
@@ -166,7 +204,7 @@ def _evidence(origin: Origin, speaker: Speaker, observed: Observed, seen: Observ
         summary=speaker.summary(seen, row, observed),
         measured=float(observed.measured[row]),
         threshold=float(observed.threshold[row]),
-        techniques=(techniques[int(observed.technique[row])],) if techniques else (),
+        techniques=(attributed,) if attributed else (techniques[int(observed.technique[row])],) if techniques else (),
         flow_ids=tuple(flow_id for flow_id in ids if flow_id)[:_FLOW_IDS],
         measure=definition.measure,
     )

@@ -79,7 +79,7 @@ class FindingStore(Protocol):
         """Number of the latest change of all, 0 before the first."""
 
     def suppress(self, suppression: Suppression, now_ns: int) -> tuple[Suppression, int]:
-        """Stores a suppression, unless one of its id exists, and holds back what it matches; answers how many it holds."""
+        """Stores a suppression, unless one of its id exists, and applies it; answers how many findings it holds."""
 
     def suppressions(self, tenant: str, after_id: str, limit: int) -> list[Suppression]:
         """Suppressions by id."""

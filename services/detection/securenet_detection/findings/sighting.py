@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from securenet_detection.threats import Evidence, ThreatLevel
 
-
 #: A flow as plain values by column: start_time_ns, src_ip, dst_ip, protocol, and the columns that it has a value in.
 FlowRecord = Mapping[str, str | int]
 

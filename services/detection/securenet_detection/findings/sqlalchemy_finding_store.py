@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, Engine, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from securenet_detection.findings import sqlalchemy_tables as tables
 from securenet_detection.findings.finding import (
     Finding,
     FindingStatus,
@@ -31,7 +32,6 @@ from securenet_detection.findings.history import (
 from securenet_detection.findings.interface import Changes, FindingFilter
 from securenet_detection.findings.sighting import Sighting
 from securenet_detection.findings.sqlalchemy_retention import Retention
-from securenet_detection.findings import sqlalchemy_tables as tables
 from securenet_detection.findings.sqlalchemy_tables import (
     CounterRow,
     EventRow,
