@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dependency_injector import providers
 
-from securenet_core.containers import ServiceContainer
+from securenet_core.containers import Runtime, ServiceContainer
 from securenet_core.health import Probe, Readiness
 from securenet_core.hosts import is_loopback
 from securenet_core.sqlalchemy_database import Database, sqlite_url
@@ -124,6 +124,7 @@ class ScannerContainer(ServiceContainer):
     """The scanner's parts."""
 
     settings = providers.Dependency(instance_of=ScannerSettings)
+    runtime = providers.Dependency(instance_of=Runtime)
 
     database = providers.Resource(_database, settings)
     knowledge_file = providers.Callable(_knowledge_file, settings)
@@ -157,6 +158,7 @@ class ScannerContainer(ServiceContainer):
         providers.Callable(_feed_source, settings),
         providers.Callable(_permissions, settings),
         scan_store,
+        draining=runtime.provided.draining,
     )
 
     servicer = providers.Singleton(ScannerServicer, scans, scopes, packages, imports)

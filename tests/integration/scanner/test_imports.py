@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from securenet_core.exceptions import (
     FailedPreconditionError,
     InvalidArgumentError,
     PermissionDeniedError,
+    UnavailableError,
 )
 from securenet_core.principal import LOCAL
 from securenet_scanner.advisories.feeds import Limits
@@ -57,19 +58,32 @@ def line(id_: str) -> str:
 
 
 def make(
-    folder: Path, permissions: ImportPermissions | None = None
+    folder: Path, permissions: ImportPermissions | None = None, draining: asyncio.Event | None = None
 ) -> tuple[KnowledgeImports, SqliteKnowledgeBase, FakeAudit]:
     base = SqliteKnowledgeBase(folder / "knowledge.sqlite")
     builder = SqliteKnowledgeBuilder(base.path, Limits())
     audit = FakeAudit()
     allowed = permissions or ImportPermissions((), any_folder=True)
-    return KnowledgeImports(base, builder, FakeFeedSource(), allowed, audit), base, audit
+    return (
+        KnowledgeImports(base, builder, FakeFeedSource(), allowed, audit, draining=draining or asyncio.Event()),
+        base,
+        audit,
+    )
+
+
+async def _all(steps: AsyncIterator[ImportStep]) -> list[ImportStep]:
+    return [step async for step in steps]
 
 
 async def run(
     imports: KnowledgeImports, directory: str = "", urls: Sequence[str] = (), **more: bool
 ) -> list[ImportStep]:
-    return [step async for step in imports.run(LOCAL, directory, urls, validate_only=more.get("validate_only", False))]
+    return await _all(imports.run(LOCAL, directory, urls, validate_only=more.get("validate_only", False)))
+
+
+def left(folder: Path) -> list[str]:
+    """Names of everything that an import could have left behind."""
+    return [path.name for path in folder.iterdir() if path.name.startswith("knowledge")]
 
 
 def feeds(folder: Path, id_: str = "A") -> str:
@@ -87,6 +101,24 @@ async def test_an_import_ends_with_what_serves_now(tmp_path: Path) -> None:
     matches, knowledge = await Packages(base).match(["pkg:pypi/x@1"])
     assert knowledge.version == steps[-1].knowledge.version
     assert [item.id for item in matches[0].vulnerabilities] == ["A"]
+
+
+async def test_an_import_is_given_up_when_the_process_ends(tmp_path: Path) -> None:
+    draining = asyncio.Event()
+    imports, base, _ = make(tmp_path, draining=draining)
+    before = (await run(imports, feeds(tmp_path / "feeds", "BEFORE")))[-1].knowledge
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(4):
+        lines = (line(f"AFTER-{number}-{at}") for at in range(20_000))
+        (many / f"{number}.jsonl").write_text("".join(lines))
+    steps = imports.run(LOCAL, str(many), (), validate_only=False)
+    await anext(steps)
+    draining.set()
+    with pytest.raises(UnavailableError, match="draining"):
+        await _all(steps)
+    assert await Packages(base).knowledge() == before
+    assert left(tmp_path) == ["knowledge.sqlite"]
 
 
 async def test_feeds_from_addresses(tmp_path: Path) -> None:

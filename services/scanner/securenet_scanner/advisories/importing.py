@@ -18,6 +18,7 @@ from securenet_core.exceptions import (
     FailedPreconditionError,
     InvalidArgumentError,
     PermissionDeniedError,
+    UnavailableError,
 )
 from securenet_core.principal import Principal
 from securenet_scanner.advisories.feeds import FeedError
@@ -82,7 +83,11 @@ class AuditLog(Protocol):
 
 
 class KnowledgeImports:
-    """Brings the knowledge base up to date."""
+    """Brings the knowledge base up to date.
+
+    Args:
+        draining: set when the process ends; an import is given up then, for it may last longer than the grace.
+    """
 
     def __init__(
         self,
@@ -91,8 +96,11 @@ class KnowledgeImports:
         source: FeedSource,
         permissions: ImportPermissions,
         audit: AuditLog,
+        *,
+        draining: asyncio.Event,
     ) -> None:
         self._audit = audit
+        self._draining = draining
         self._base = base
         self._builder = builder
         self._source = source
@@ -105,8 +113,8 @@ class KnowledgeImports:
         """Import from a folder, or from addresses, with progress.
 
         Raises `InvalidArgumentError` for a wrong request, `PermissionDeniedError` for a folder outside the roots,
-        `AbortedError` while another import runs, and `FailedPreconditionError` where a feed is broken; then what served
-        before still serves.
+        `AbortedError` while another import runs, `FailedPreconditionError` where a feed is broken and
+        `UnavailableError` where the process ends first; then what served before still serves.
         """
         if bool(directory) == bool(urls):
             raise InvalidArgumentError.of("directory", "expected either a directory or urls")
@@ -149,6 +157,11 @@ class KnowledgeImports:
             finally:
                 loop.call_soon_threadsafe(steps.put_nowait, None)
 
+        async def give_up() -> None:
+            await self._draining.wait()
+            cancelled.set()
+
+        giving_up = asyncio.create_task(give_up())
         working = loop.run_in_executor(None, work)
         last = ImportStep("")
         try:
@@ -158,12 +171,19 @@ class KnowledgeImports:
             try:
                 await working
             except FeedError as error:
+                if self._draining.is_set():
+                    raise UnavailableError(
+                        "the scanner is draining, and the import was given up; what served before still serves",
+                        reason="DRAINING",
+                        retry_after=10.0,
+                    ) from error
                 raise FailedPreconditionError(
                     f"{error}; what served before still serves", reason="FEED_BROKEN"
                 ) from error
             with self._base.reading() as source:
                 yield replace(last, knowledge=None if source is None else source.knowledge)
         finally:
+            giving_up.cancel()
             cancelled.set()
             if not working.done():
                 await asyncio.wait({working})
