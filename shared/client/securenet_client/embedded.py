@@ -164,6 +164,9 @@ class EmbeddedSuite:
                 environment.pop(prefix + setting, None)
         environment[f"{prefix}PORT"] = str(self._ports.get(name, 0))
         environment[f"{prefix}DATA_DIR"] = str(self._detection_data_dir if name == "detection" else self.data_dir)
+        if name == "detection":
+            # Feeds are the user's, also where findings of one analysis go elsewhere.
+            environment.setdefault(f"{prefix}INTEL__FOLDER", str(self.data_dir.absolute() / "intel"))
         if name == "detection" and "registry" in self.processes:
             environment[f"{prefix}REGISTRY"] = self.processes["registry"].address
             environment.setdefault(f"{prefix}MODEL_TRUSTED_KEY", str(self.data_dir.absolute() / SIGNING_KEY))

@@ -14,6 +14,7 @@ from securenet_client.cli import (
     doctor,
     evaluate,
     findings,
+    intel,
     knowledge,
     match,
     models,
@@ -24,7 +25,7 @@ from securenet_client.cli import (
 )
 from securenet_client.cli.invocation import OutputFormat
 
-_GROUPS = (up, analyze, simulate, evaluate, train, models, findings, scan, match, knowledge, certs, doctor, demo)
+_GROUPS = (up, analyze, simulate, evaluate, train, models, findings, scan, match, knowledge, intel, certs, doctor, demo)
 
 
 def make_application() -> typer.Typer:

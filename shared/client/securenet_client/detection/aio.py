@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from securenet.detection.v1 import detection_pb2 as pb
-from securenet.detection.v1 import detection_pb2_grpc
+from securenet.detection.v1 import detection_pb2_grpc, intel_pb2
 from securenet_client.connection import AsyncClient, ConnectionSettings
 from securenet_client.detection import requests
 from securenet_client.detection.convert import Verdicts, batch_options, pack_batch, pack_flow, unpack_verdicts
+from securenet_client.detection.intel import (
+    FeedOptions,
+    IndicatorFeed,
+    IndicatorImport,
+    IndicatorMatch,
+    upload,
+)
 from securenet_client.detection.records import (
     Detector,
     Finding,
@@ -135,3 +143,45 @@ class AsyncDetectionClient(AsyncClient):
     async def get_serving_model(self) -> ModelServing:
         """Which model version scores now."""
         return read(ModelServing, await self._call.unary(self._stub.GetServingModel, pb.GetServingModelRequest()))
+
+    async def import_indicators(
+        self, content: Path | bytes, options: FeedOptions, on_progress: Callable[[int], None] | None = None
+    ) -> IndicatorImport:
+        """Imports a feed of threat intelligence; flows are compared with it when this returns.
+
+        Args:
+            content: the feed, or its file: a list, CSV, STIX 2.1, MISP, or any of them packed with gzip.
+            options: its name, and what it does not say itself.
+            on_progress: hears how many bytes were handed over.
+        """
+        parts = _in_turns(upload(content, options, on_progress))
+        return read(IndicatorImport, await self._call.upload(self._stub.ImportIndicators, parts))
+
+    async def list_indicator_feeds(self, *, page_size: int = 500) -> AsyncIterator[IndicatorFeed]:
+        """Feeds of threat intelligence, by name."""
+        request = intel_pb2.ListIndicatorFeedsRequest(page_size=page_size)
+        while True:
+            response = await self._call.unary(self._stub.ListIndicatorFeeds, request)
+            for feed in response.feeds:
+                yield read(IndicatorFeed, feed)
+            request.page_token = response.next_page_token
+            if not request.page_token:
+                return
+
+    async def delete_indicator_feed(self, feed: str) -> int:
+        """Takes a feed out; answers the version of the set without it."""
+        request = intel_pb2.DeleteIndicatorFeedRequest(name=requests.name("indicatorFeeds", feed))
+        return int((await self._call.unary(self._stub.DeleteIndicatorFeed, request)).version)
+
+    async def lookup_indicators(self, values: Sequence[str]) -> tuple[IndicatorMatch, ...]:
+        """What feeds and warning lists say of at most 1,000 values, in their order."""
+        request = intel_pb2.LookupIndicatorsRequest(values=values)
+        response = await self._call.unary(self._stub.LookupIndicators, request)
+        return tuple(read(IndicatorMatch, match) for match in response.matches)
+
+
+async def _in_turns(
+    parts: Iterable[intel_pb2.ImportIndicatorsRequest],
+) -> AsyncIterator[intel_pb2.ImportIndicatorsRequest]:
+    for part in parts:
+        yield part

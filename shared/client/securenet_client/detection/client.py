@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
 from securenet.detection.v1 import detection_pb2 as pb
-from securenet.detection.v1 import detection_pb2_grpc
+from securenet.detection.v1 import detection_pb2_grpc, intel_pb2
 from securenet_client.analysis.capture import CaptureAnalysis, capture_scope
 from securenet_client.analysis.rows import AnalyzedFlow
 from securenet_client.connection import Client, ConnectionSettings
 from securenet_client.detection import requests
 from securenet_client.detection.convert import Verdicts, batch_options, pack_batch, pack_flow, unpack_verdicts
+from securenet_client.detection.intel import (
+    FeedOptions,
+    IndicatorFeed,
+    IndicatorImport,
+    IndicatorMatch,
+    upload,
+)
 from securenet_client.detection.records import (
     Detector,
     Finding,
@@ -203,3 +210,37 @@ class DetectionClient(Client):
     def get_serving_model(self) -> ModelServing:
         """Which model version scores now."""
         return read(ModelServing, self._call.unary(self._stub.GetServingModel, pb.GetServingModelRequest()))
+
+    def import_indicators(
+        self, content: Path | bytes, options: FeedOptions, on_progress: Callable[[int], None] | None = None
+    ) -> IndicatorImport:
+        """Imports a feed of threat intelligence; flows are compared with it when this returns.
+
+        Args:
+            content: the feed, or its file: a list, CSV, STIX 2.1, MISP, or any of them packed with gzip.
+            options: its name, and what it does not say itself.
+            on_progress: hears how many bytes were handed over.
+        """
+        parts = upload(content, options, on_progress)
+        return read(IndicatorImport, self._call.upload(self._stub.ImportIndicators, parts))
+
+    def list_indicator_feeds(self, *, page_size: int = 500) -> Iterator[IndicatorFeed]:
+        """Feeds of threat intelligence, by name."""
+        request = intel_pb2.ListIndicatorFeedsRequest(page_size=page_size)
+        while True:
+            response = self._call.unary(self._stub.ListIndicatorFeeds, request)
+            yield from (read(IndicatorFeed, feed) for feed in response.feeds)
+            request.page_token = response.next_page_token
+            if not request.page_token:
+                return
+
+    def delete_indicator_feed(self, feed: str) -> int:
+        """Takes a feed out; answers the version of the set without it."""
+        request = intel_pb2.DeleteIndicatorFeedRequest(name=requests.name("indicatorFeeds", feed))
+        return int(self._call.unary(self._stub.DeleteIndicatorFeed, request).version)
+
+    def lookup_indicators(self, values: Sequence[str]) -> tuple[IndicatorMatch, ...]:
+        """What feeds and warning lists say of at most 1,000 values, in their order."""
+        request = intel_pb2.LookupIndicatorsRequest(values=values)
+        response = self._call.unary(self._stub.LookupIndicators, request)
+        return tuple(read(IndicatorMatch, match) for match in response.matches)
