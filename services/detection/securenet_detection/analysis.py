@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from securenet_detection.engine import Engine
 from securenet_detection.findings.ledger import Ledger
+from securenet_detection.load import Load, Taken
 from securenet_detection.mixed_verdicts import Verdicts
 from securenet_detection.states import ScopeLease
 from securenet_flows.batch import FlowBatch
@@ -19,6 +20,7 @@ class Counters:
 
     flows: int = 0
     sightings: int = 0
+    repeats: int = 0
 
 
 class Analysis:
@@ -27,28 +29,41 @@ class Analysis:
     Args:
         engine: for this event loop alone.
         ledger: keeps findings.
+        load: knows how much waits.
         chunk_rows: rows that are scored at a stretch before other calls get their turn.
     """
 
-    def __init__(self, engine: Engine, ledger: Ledger, *, chunk_rows: int) -> None:
+    def __init__(self, engine: Engine, ledger: Ledger, load: Load, *, chunk_rows: int) -> None:
         self._engine = engine
         self._ledger = ledger
+        #: How much waits.
+        self.load = load
         self._chunk_rows = chunk_rows
         self.counters = Counters()
 
-    def check_room(self) -> None:
-        """Refuses new work while too many findings wait for the store.
+    def take(self, rows: int, *, refusable: bool = True) -> Taken:
+        """Takes the work of a call, or refuses it before anything is done.
+
+        Args:
+            rows: to be scored.
+            refusable: False for a further message of a stream that was let in.
 
         Raises:
-            ResourceExhaustedError: they do.
+            ResourceExhaustedError: too much work waits, or too many findings wait for the store.
         """
         self._ledger.check_room()
+        return self.load.take(rows, refusable=refusable)
 
-    def score(self, batch: FlowBatch, *, tenant: str, scope: str = "", dry_run: bool) -> Verdicts:
+    def score(
+        self, batch: FlowBatch, *, tenant: str, scope: str = "", dry_run: bool, without_model: bool = False
+    ) -> Verdicts:
         """Verdicts of a batch at a stretch. What they report must be handed to :meth:`keep`."""
-        verdicts = self._engine.analyze(batch, dry_run=dry_run, tenant=tenant, scope=scope)
+        begun = self.load.clock()
+        verdicts = self._engine.analyze(batch, dry_run=dry_run, tenant=tenant, scope=scope, without_model=without_model)
+        self.load.measure(len(batch), self.load.clock() - begun)
         self.counters.flows += len(batch)
         self.counters.sightings += len(verdicts.sightings)
+        self.counters.repeats += len(verdicts.again)
         if not dry_run and not scope and len(batch):
             self._ledger.advance(tenant, int(batch.start_time_ns.max()))
         return verdicts
@@ -68,7 +83,7 @@ class Analysis:
         return self._engine.states.lease(tenant)
 
     async def chunks(
-        self, batch: FlowBatch, *, tenant: str, scope: str = "", dry_run: bool
+        self, batch: FlowBatch, taken: Taken, *, tenant: str, scope: str = "", dry_run: bool
     ) -> AsyncIterator[tuple[int, Verdicts]]:
         """Verdicts of a batch piece by piece, with the position of each piece's first row.
 
@@ -78,4 +93,6 @@ class Analysis:
             if start:
                 await asyncio.sleep(0)
             piece = batch if len(batch) <= self._chunk_rows else batch.take(slice(start, start + self._chunk_rows))
-            yield start, self.score(piece, tenant=tenant, scope=scope, dry_run=dry_run)
+            verdicts = self.score(piece, tenant=tenant, scope=scope, dry_run=dry_run, without_model=taken.without_model)
+            taken.scored(len(piece))
+            yield start, verdicts

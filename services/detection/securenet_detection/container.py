@@ -25,6 +25,7 @@ from securenet_detection.findings.ledger import Ledger, Retention
 from securenet_detection.findings.sqlalchemy_finding_store import MIGRATIONS, SqlalchemyFindingStore
 from securenet_detection.intel.feeds import Limits
 from securenet_detection.intel.library import IntelLibrary, LibraryLimits
+from securenet_detection.load import Load
 from securenet_detection.models.follower import ModelFollower
 from securenet_detection.models.grpc_model_source import GrpcModelSource
 from securenet_detection.models.interface import Artifact, Promotion
@@ -35,7 +36,7 @@ from securenet_detection.models.verification import TrustedKey
 from securenet_detection.prometheus_metrics import EngineCollector
 from securenet_detection.server import DESCRIPTOR, POLICY, DetectionServicer
 from securenet_detection.settings import DetectionSettings
-from securenet_detection.sweeping import swept
+from securenet_detection.sweeping import lateness, swept
 from securenet_flows.features import FEATURES, SCHEMA_HASH
 
 #: Seconds between looks for idle states.
@@ -74,14 +75,18 @@ async def _open_intel(settings: DetectionSettings) -> AsyncIterator[IntelLibrary
     yield library
 
 
-async def _open_engine(
-    settings: DetectionSettings, models: ModelSlot, intel: IntelLibrary
-) -> AsyncIterator[Engine]:
+async def _open_engine(settings: DetectionSettings, models: ModelSlot, intel: IntelLibrary) -> AsyncIterator[Engine]:
     engine = Engine(settings.detectors, models, intel)
     # Without a cache the loops compile for seconds; health answers NOT_SERVING meanwhile.
     await asyncio.to_thread(engine.warm_up)
     async with swept(engine.sweep, name="state-sweeper", seconds=_SWEEP_SECONDS):
         yield engine
+
+
+async def _watch_load(settings: DetectionSettings) -> AsyncIterator[Load]:
+    load = Load(settings.load)
+    async with lateness(load.late):
+        yield load
 
 
 async def _follow_registry(settings: DetectionSettings, models: ModelSlot) -> AsyncIterator[None]:
@@ -174,7 +179,8 @@ class DetectionContainer(ServiceContainer):
     intel = providers.Resource(_open_intel, settings)
     engine = providers.Resource(_open_engine, settings, models, intel)
     follower = providers.Resource(_follow_registry, settings, models)
-    analysis = providers.Singleton(Analysis, engine, ledger, chunk_rows=settings.provided.chunk_rows)
+    load = providers.Resource(_watch_load, settings)
+    analysis = providers.Singleton(Analysis, engine, ledger, load, chunk_rows=settings.provided.chunk_rows)
     collector = providers.Resource(_export_metrics, runtime, analysis, engine, models, ledger)
     servicer = providers.Singleton(
         DetectionServicer,

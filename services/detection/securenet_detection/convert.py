@@ -32,16 +32,16 @@ _INT64_MAX: Final = 2**63 - 1
 _MOST_DETECTORS: Final = 64
 
 
-def verdict(verdicts: Verdicts, row: int) -> verdict_pb2.Verdict:
-    """The full verdict of a row."""
+def verdict(verdicts: Verdicts, row: int, *, details: bool = True) -> verdict_pb2.Verdict:
+    """The full verdict of a row, or what is left of it without details."""
     return verdict_pb2.Verdict(
         flow_id=verdicts.flow_id(row),
         threat_level=_number(verdicts.threat_level[row]),
         score=float(verdicts.score[row]),
-        evidence=[evidence(piece) for piece in verdicts.evidence(row)],
+        evidence=[evidence(piece) for piece in verdicts.evidence(row)] if details else (),
         model=model_ref(verdicts.model_at(row)),
         skipped=[skipped_detector(skipped) for skipped in verdicts.skipped_at(row)],
-        evidence_omitted=verdicts.omitted_at(row),
+        evidence_omitted=verdicts.omitted_at(row) or (not details and verdicts.has_evidence(row)),
     )
 
 
@@ -51,10 +51,12 @@ class VerdictPacker:
     Args:
         columns: the batch.
         detail_level: rows from this level on get a full verdict.
+        details: False counts those rows instead.
     """
 
-    def __init__(self, columns: Columns, detail_level: int) -> None:
+    def __init__(self, columns: Columns, detail_level: int, *, details: bool = True) -> None:
         self._columns = columns
+        self._details = details
         self._detail_level = ThreatLevel(detail_level or ThreatLevel.MEDIUM)
         self._levels = np.zeros(columns.total, np.uint8)
         self._scores = np.zeros(columns.total, np.float32)
@@ -74,7 +76,11 @@ class VerdictPacker:
         for name, contributed in verdicts.contributions().items():
             bit = self._detectors.setdefault(name, np.uint64(1 << min(len(self._detectors), _MOST_DETECTORS - 1)))
             self._contributed[at] |= np.where(contributed, bit, np.uint64(0))
-        for row in verdicts.rows_at_or_above(self._detail_level):
+        detailed = verdicts.rows_at_or_above(self._detail_level)
+        if not self._details:
+            self._message.details_omitted += len(detailed)
+            detailed = []
+        for row in detailed:
             self._message.details.add(row=int(at[row]), verdict=verdict(verdicts, row))
         skipped = [skipped_detector(one) for one in verdicts.skipped]
         if self._pieces == 0:

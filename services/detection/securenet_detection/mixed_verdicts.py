@@ -117,6 +117,12 @@ class MixedVerdicts:
             return self._fresh.evidence(int(self._as_fresh[row]))
         return self._repeats.told(int(self._parts.keys[row])) or ()
 
+    def has_evidence(self, row: int) -> bool:
+        """Whether the row has any evidence that is known."""
+        if self._as_fresh[row] >= 0:
+            return self._fresh.has_evidence(int(self._as_fresh[row]))
+        return bool(self._repeats.told(int(self._parts.keys[row])))
+
     def model_at(self, row: int) -> ModelReference | None:
         """What scored a row."""
         scorer = self._scorer(row)

@@ -26,6 +26,15 @@ class EngineCollector(Collector):
         """What Prometheus reads."""
         counters = self._analysis.counters
         yield CounterMetricFamily("securenet_detection_flows", "Flows scored.", value=counters.flows)
+        yield CounterMetricFamily(
+            "securenet_detection_repeats", "Flows that came again and changed nothing.", value=counters.repeats
+        )
+        yield CounterMetricFamily(
+            "securenet_detection_repeat_evictions",
+            "Flows forgotten before their time; they would count anew.",
+            value=sum(state.repeats.usage().evictions for state in self._engine.states),
+        )
+        yield from self._loads()
         yield CounterMetricFamily("securenet_detection_sightings", "Reports of detectors.", value=counters.sightings)
         yield CounterMetricFamily(
             "securenet_detection_tenant_evictions",
@@ -53,3 +62,19 @@ class EngineCollector(Collector):
         for reason, count in (("age", pruned.expired), ("number", pruned.surplus), ("labels", pruned.labels)):
             deleted.add_metric([reason], count)
         yield deleted
+
+    def _loads(self) -> Iterator[Metric]:
+        load = self._analysis.load
+        yield GaugeMetricFamily("securenet_detection_waiting_flows", "Flows that wait to be scored.", value=load.rows)
+        yield GaugeMetricFamily(
+            "securenet_detection_waiting_seconds", "How long the work that waits will last.", value=load.seconds
+        )
+        shed = CounterMetricFamily(
+            "securenet_detection_shed_flows", "Flows of which something was left out under load.", labels=["what"]
+        )
+        shed.add_metric(["model"], load.counters.rows_without_model)
+        shed.add_metric(["details"], load.counters.rows_without_details)
+        yield shed
+        yield CounterMetricFamily(
+            "securenet_detection_refused_calls", "Calls refused under load.", value=load.counters.refused_calls
+        )

@@ -23,6 +23,7 @@ from securenet_detection.engine import Engine
 from securenet_detection.findings.ledger import Ledger
 from securenet_detection.findings.resumption import resume_position, resume_token
 from securenet_detection.intel.library import IntelLibrary
+from securenet_detection.load import Taken
 from securenet_detection.models.serving import ModelSlot
 from securenet_detection.pipeline import Prepared, in_order
 
@@ -60,8 +61,10 @@ POLICY: Final = Policy(
 
 class _Asked(NamedTuple):
     row: grpc_flows.FlowRow
+    taken: Taken
     tenant: str
     dry_run: bool
+    without_model: bool
 
 
 @dataclass(slots=True)
@@ -105,9 +108,9 @@ class DetectionServicer:
 
     async def Analyze(self, request: detection_pb2.AnalyzeRequest, _context: Any) -> detection_pb2.AnalyzeResponse:
         """Scores one flow."""
-        self._analysis.check_room()
-        asked = _Asked(grpc_flows.flow_row(request.flow), current_principal().tenant, request.dry_run)
-        answered = await self._batcher.submit(asked)
+        with self._analysis.take(1) as taken:
+            row, tenant = grpc_flows.flow_row(request.flow), current_principal().tenant
+            answered = await self._batcher.submit(_Asked(row, taken, tenant, request.dry_run, taken.without_model))
         if answered.kept is not None:
             await asyncio.shield(answered.kept)
         return detection_pb2.AnalyzeResponse(verdict=answered.verdict)
@@ -117,18 +120,22 @@ class DetectionServicer:
         answers: list[_Answered] = []
         start = 0
         while start < len(batch):
-            key = batch[start][1:]
+            key = batch[start][2:]
             end = start
-            while end < len(batch) and batch[end][1:] == key:
+            while end < len(batch) and batch[end][2:] == key:
                 end += 1
-            tenant, dry_run = key
-            columns = grpc_flows.rows_as_batch([asked.row for asked in batch[start:end]])
-            verdicts = self._analysis.score(columns, tenant=tenant, dry_run=dry_run)
+            tenant, dry_run, without_model = key
+            together = batch[start:end]
+            columns = grpc_flows.rows_as_batch([asked.row for asked in together])
+            verdicts = self._analysis.score(columns, tenant=tenant, dry_run=dry_run, without_model=without_model)
             kept = self._analysis.keep(verdicts)
             reporting = {*(row for row, _ in verdicts.sightings), *verdicts.again.tolist()}
             answers += [
-                _Answered(convert.verdict(verdicts, row), kept if row in reporting else None)
-                for row in range(end - start)
+                _Answered(
+                    convert.verdict(verdicts, row, details=not asked.taken.without_details),
+                    kept if row in reporting else None,
+                )
+                for row, asked in enumerate(together)
             ]
             start = end
         return answers
@@ -137,20 +144,27 @@ class DetectionServicer:
         self, request: detection_pb2.AnalyzeBatchRequest, _context: Any
     ) -> detection_pb2.AnalyzeBatchResponse:
         """Scores columns."""
-        self._analysis.check_room()
-        verdicts, kept = await self._score_batch(request, current_principal().tenant)
+        with self._analysis.take(len(request.batch.start_time_ns)) as taken:
+            verdicts, kept = await self._score_batch(request, taken, current_principal().tenant)
         if kept is not None:
             await kept
         return detection_pb2.AnalyzeBatchResponse(verdicts=verdicts)
 
     async def _score_batch(
-        self, request: detection_pb2.AnalyzeBatchRequest | detection_pb2.AnalyzeStreamRequest, tenant: str
+        self,
+        request: detection_pb2.AnalyzeBatchRequest | detection_pb2.AnalyzeStreamRequest,
+        taken: Taken,
+        tenant: str,
     ) -> tuple[verdict_pb2.VerdictBatch, asyncio.Future[list[None]] | None]:
         columns = grpc_flows.flow_batch(request.batch)
-        packer = convert.VerdictPacker(columns, request.options.detail_level)
+        packer = convert.VerdictPacker(columns, request.options.detail_level, details=not taken.without_details)
         pending = []
         async for start, verdicts in self._analysis.chunks(
-            columns.batch, tenant=tenant, scope=request.options.state_scope, dry_run=request.options.dry_run
+            columns.batch,
+            taken,
+            tenant=tenant,
+            scope=request.options.state_scope,
+            dry_run=request.options.dry_run,
         ):
             packer.add(start, verdicts)
             # At once, so that a caller that goes away between two pieces takes no finding with it.
@@ -162,15 +176,18 @@ class DetectionServicer:
         self, requests: AsyncIterator[detection_pb2.AnalyzeStreamRequest], _context: Any
     ) -> AsyncIterator[detection_pb2.AnalyzeStreamResponse]:
         """Scores batches as they come, while findings of the ones before are being stored."""
-        tenant = current_principal().tenant
+        tenant, let_in = current_principal().tenant, False
 
         async def prepare(
             request: detection_pb2.AnalyzeStreamRequest,
         ) -> Prepared[detection_pb2.AnalyzeStreamResponse]:
-            self._analysis.check_room()
-            if not request.options.dry_run:
-                lease.hold(request.options.state_scope)
-            verdicts, kept = await self._score_batch(request, tenant)
+            nonlocal let_in
+            # Only a stream's first message is refused: it sends no more than what is taken, so it is held back instead.
+            with self._analysis.take(len(request.batch.start_time_ns), refusable=not let_in) as taken:
+                let_in = True
+                if not request.options.dry_run:
+                    lease.hold(request.options.state_scope)
+                verdicts, kept = await self._score_batch(request, taken, tenant)
             return detection_pb2.AnalyzeStreamResponse(sequence=request.sequence, verdicts=verdicts), kept
 
         # The scoring side ends first, then what it held is given back, however the caller leaves.

@@ -149,6 +149,78 @@ class IcmpTunnelSettings(_Part):
     """How far back is counted."""
 
 
+Domain = Annotated[str, Field(pattern=r"^[^\s.]+(\.[^\s.]+)*\.?$", max_length=253)]
+
+
+class NameSettings(_Part):
+    """What the detectors that read DNS names know of this site."""
+
+    local_domains: tuple[Domain, ...] = ()
+    """Domains of one's own network beside those that are nobody's (local, lan, home.arpa, arpa …); never judged."""
+
+    reputation_domains: tuple[Domain, ...] = ()
+    """Domains of services asked by checksums or addresses in names, beside those that are built in; never judged."""
+
+
+class DnsTunnelSettings(_Part):
+    """Thresholds of dns-tunnel."""
+
+    long_names: Count = 15
+    """Distinct names of one domain that are shaped like encoded data."""
+
+    length: Annotated[int, Field(ge=1, le=253)] = 50
+    """Characters before the registered domain from which a name is shaped like data."""
+
+    entropy: Annotated[float, Field(gt=0, le=8)] = 4.0
+    """Bits per character, of 20 or more, from which it is."""
+
+    window_seconds: Seconds = 300.0
+    """How far back names that are shaped like data count, and long requests."""
+
+    low_names: Count = 100
+    """Distinct names of one domain in a day for LOW."""
+
+    medium_names: Count = 500
+    """The same for MEDIUM."""
+
+    high_names: Count = 800
+    """The same for HIGH."""
+
+    critical_names: Count = 1000
+    """The same for CRITICAL."""
+
+    day_seconds: Seconds = 86_400.0
+    """How far back their number counts."""
+
+    long_queries: Count = 150
+    """Long requests to one server where no name is known but the first of a conversation."""
+
+
+class DgaSettings(_Part):
+    """Parameters of dga."""
+
+    names: Count = 10
+    """Generated domains that do not exist, one after the other, that make a finding."""
+
+    high_names: Count = 20
+    """The same for HIGH."""
+
+    suspicion: Probability = 0.35
+    """Probability from which a name looks generated; at 0.35 one ordinary name in twelve does."""
+
+    honest_failure: Probability = 0.05
+    """θ0: probability that a first domain of an honest source looks generated and does not exist."""
+
+    infected_failure: Probability = 0.5
+    """θ1: the same for an infected source."""
+
+    detection_probability: Probability = 0.99
+    """P_D: share of infected sources that must be found before a source is taken for honest."""
+
+    window_seconds: Seconds = 3600.0
+    """How long evidence lasts after the last such domain, and an idle walk."""
+
+
 class LateralMovementSettings(_Part):
     """Thresholds of lateral-movement."""
 
@@ -336,6 +408,15 @@ class DetectorSettings(_Part):
     brute_force: BruteForceSettings = BruteForceSettings()
     """brute-force."""
 
+    names: NameSettings = NameSettings()
+    """What is known of DNS names."""
+
+    dns_tunnel: DnsTunnelSettings = DnsTunnelSettings()
+    """dns-tunnel."""
+
+    dga: DgaSettings = DgaSettings()
+    """dga."""
+
     icmp_tunnel: IcmpTunnelSettings = IcmpTunnelSettings()
     """icmp-tunnel."""
 
@@ -393,6 +474,23 @@ class IntelSettings(_Part):
     """Most feeds of a tenant."""
 
 
+class LoadSettings(_Part):
+    """When work is left out or refused, in seconds that the work which waits will last."""
+
+    shed_model_seconds: Annotated[float, Field(gt=0, le=3600)] = 1.0
+    """Above it the model is left out, and verdicts say so."""
+
+    shed_details_seconds: Annotated[float, Field(gt=0, le=3600)] = 2.0
+    """Above it evidence is left out as well; levels and scores stay."""
+
+    refuse_seconds: Annotated[float, Field(gt=0, le=3600)] = 4.0
+    """Above it calls and new streams answer RESOURCE_EXHAUSTED. A stream that was let in is held back instead."""
+
+    waiting_rows: Annotated[int, Field(ge=1, le=1 << 24)] = 524_288
+    """Flows that may wait at once, whatever they cost, about 200 bytes each; above it likewise. One call alone is
+    always taken."""
+
+
 class DetectionSettings(ServerSettings):
     """Settings of the detection service."""
 
@@ -448,6 +546,9 @@ class DetectionSettings(ServerSettings):
 
     stream_window: Annotated[int, Field(ge=1, le=64)] = 4
     """Batches of one stream that may be scored and not yet stored; above it the stream is not read further."""
+
+    load: LoadSettings = LoadSettings()
+    """When work is left out or refused."""
 
     finding_queue: Annotated[int, Field(ge=1, le=1_000_000)] = 65_536
     """Changes to findings waiting for the store; above it calls that make findings answer RESOURCE_EXHAUSTED."""

@@ -21,6 +21,26 @@ async def swept(work: Callable[[], Awaitable[None]], *, name: str, seconds: floa
             await task
 
 
+@asynccontextmanager
+async def lateness(tell: Callable[[float], None], *, seconds: float = 0.1) -> AsyncIterator[None]:
+    """Tells again and again by how many seconds the event loop is late, while the context is open."""
+    task = asyncio.create_task(_ticks(tell, seconds), name="lateness")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _ticks(tell: Callable[[float], None], seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + seconds
+        await asyncio.sleep(seconds)
+        tell(max(loop.time() - due, 0.0))
+
+
 async def _rounds(work: Callable[[], Awaitable[None]], name: str, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds)

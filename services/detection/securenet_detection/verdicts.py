@@ -117,6 +117,10 @@ class BatchVerdicts:
             self.repeats.tell(int(self.keys[row]), told)
         return told
 
+    def has_evidence(self, row: int) -> bool:
+        """Whether the row has any evidence."""
+        return any(observed.level[row] for _, observed in self.evidence_columns)
+
     def model_at(self, _row: int) -> ModelReference | None:
         """What scored a row."""
         return self.model
