@@ -9,7 +9,7 @@ Definition: the four subscores of RITA v5 (Active Countermeasures), a quarter ea
 - Duration: how much of the observed time, a day at most, the pair has been meeting, or how many consecutive hours of
   twelve.
 - Histogram: how level the hours of the pair's life are, or whether they have two heights; in its first six hours, how
-  level the eighths of what is remembered are.
+  level the quarters of what is remembered are, with more calls the eighths.
 
 Calls that failed are left out, and what came within a second of another call of the pair is the same call. Only what
 the network's own hosts ask of others counts: inside, monitoring and clocks are regular on purpose.
@@ -60,7 +60,7 @@ class Beacon:
         )
         self._pairs = Entities(state.rings, loops.WIDTH)
         self._rings = np.zeros((state.rings, 2, loops.RING), np.int64)
-        self._candidates = np.zeros((state.entities, 3), np.int64)
+        self._candidates = np.zeros((state.entities, loops.CANDIDATE_WIDTH), np.int64)
         self._candidate_counters = np.zeros(3, np.int64)
         self._clock = np.zeros(1, np.int64)
         self._null, self._shares, self._counts = beacon_null.table()

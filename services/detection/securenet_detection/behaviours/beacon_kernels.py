@@ -58,8 +58,10 @@ WIDTH: Final = HOURLY + HOURS
 
 #: Arrivals that a pair's ring holds.
 RING: Final = 64
-#: Arrivals before a pair gets a ring.
+#: The arrival with which a pair gets a ring.
 _COMES_BACK: Final = 3
+#: Columns of a candidate: key, last use, arrivals, and time (ms) and bytes of each arrival before it gets a ring.
+CANDIDATE_WIDTH: Final = 3 + 2 * (_COMES_BACK - 1)
 #: Arrivals closer than this are one: what a program opens together. RITA counts seconds, too.
 _TOGETHER: Final = 1000
 _FEWEST: Final = 16
@@ -214,17 +216,18 @@ def _judge_pair(  # noqa: PLR0917 - numba takes arguments by position
         histogram = max(flat, _two_modes(bars[1:], hours - 1))
     else:
         low, span = times[0], times[filled - 1] - times[0]
-        for k in range(_BARS):
+        count = max(2, min(_BARS, filled // 4))
+        for k in range(count):
             bars[k] = 0
         for k in range(filled):
-            bars[min(int((times[k] - low) / span * _BARS), _BARS - 1)] += 1
-        histogram = _flatness(bars, _BARS)
+            bars[min(int((times[k] - low) / span * count), count - 1)] += 1
+        histogram = _flatness(bars, count)
     return round(250 * (timing + size + duration + histogram))
 
 
 @numba.njit(inline="always")
-def _came_back(candidates: _Array, counters: _Array, key: int, ordinal: int) -> bool:
-    """Counts a meeting of a pair without a ring; True where it deserves one, and then its place is free again."""
+def _candidate(candidates: _Array, counters: _Array, key: int, ordinal: int) -> int:
+    """The slot of a pair without a ring, with one arrival more."""
     slot = _find(candidates, key)
     if slot < 0:
         slot = _oldest(candidates, key)
@@ -236,11 +239,29 @@ def _came_back(candidates: _Array, counters: _Array, key: int, ordinal: int) -> 
         candidates[slot, 2] = 0
     candidates[slot, 1] = ordinal
     candidates[slot, 2] += 1
-    if candidates[slot, 2] < _COMES_BACK:
-        return False
-    candidates[slot, 1] = 0
+    return slot
+
+
+@numba.njit(inline="always")
+def _promote(  # noqa: PLR0917 - numba takes arguments by position
+    candidate: _Array, counters: _Array, row: _Array, ring: _Array, window: int, first: int
+) -> None:
+    """Hands what was kept of a candidate to its row and ring, and frees its place."""
+    for k in range(_COMES_BACK - 1):
+        now, sent = candidate[3 + 2 * k], candidate[4 + 2 * k]
+        before = row[NEWEST]
+        if _moved(row, now, window):
+            if row[ARRIVALS] == 0 or row[NEWEST] - before > window:
+                _begin_pair(row, now, first)
+                before = now - window
+            row[FLOWS] += 1
+            row[BORN] = min(row[BORN], now)
+            if abs(now - before) >= _TOGETHER:
+                _arrives(row, ring, now, sent)
+    if row[ARRIVALS] > 0:
+        row[FIRST] = min(first, row[BORN] * _MS)
+    candidate[1] = 0
     counters[ENTRIES] -= 1
-    return True
 
 
 @numba.njit(inline="always")
@@ -262,7 +283,7 @@ def _place(  # noqa: PLR0917 - numba takes arguments by position
         counters[EVICTIONS] += 1
     index[oldest, 0] = key
     rows[oldest, :] = 0
-    rows[oldest, NEWEST] = alive_since
+    rows[oldest, NEWEST] = now - 1
     return oldest
 
 
@@ -312,7 +333,7 @@ def _level(score: int, limits: _Array, name_service: bool, prevalence: int) -> i
 
 
 @_jit()
-def follow_pairs(  # noqa: PLR0912, PLR0917 - one pass over the rows; numba takes arguments by position
+def follow_pairs(  # noqa: PLR0912, PLR0915, PLR0917 - one pass over the rows; numba takes arguments by position
     candidates: _Array,
     candidate_counters: _Array,
     index: _Array,
@@ -340,7 +361,7 @@ def follow_pairs(  # noqa: PLR0912, PLR0917 - one pass over the rows; numba take
     """Keeps when each pair that comes back met, and judges now and then whether that is regular.
 
     Args:
-        candidates: int64 (slots, 3), pairs with last use and how often they met; candidate_counters: int64 (3,).
+        candidates: int64 (slots, CANDIDATE_WIDTH), pairs that met once or twice; candidate_counters: int64 (3,).
         index, rows, counters: pairs that came back, int64 (slots, 2), (slots, WIDTH), (3,).
         rings: int64 (slots, 2, RING), their last times (ms) and bytes sent.
         clock: int64 (1,), ms at which the first row came, 0 before it.
@@ -370,9 +391,13 @@ def follow_pairs(  # noqa: PLR0912, PLR0917 - one pass over the rows; numba take
             if clock[0] == 0 or now < clock[0]:
                 clock[0] = now
             if slot < 0:
-                if not _came_back(candidates, candidate_counters, keys[i], ordinal + i):
+                waiting = candidates[_candidate(candidates, candidate_counters, keys[i], ordinal + i)]
+                if waiting[2] < _COMES_BACK:
+                    waiting[1 + 2 * waiting[2]] = now
+                    waiting[2 + 2 * waiting[2]] = sent[i]
                     continue
-                slot = _place(index, rows, counters, keys[i], now, now - window)
+                slot = _place(index, rows, counters, keys[i], min(now, waiting[3]), now - window)
+                _promote(waiting, candidate_counters, rows[slot], rings[slot], window, times[i])
             index[slot, 1] = ordinal + i
             row = rows[slot]
             before = row[NEWEST]

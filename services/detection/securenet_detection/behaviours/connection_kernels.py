@@ -293,9 +293,36 @@ def rate_destinations(  # noqa: PLR0917 - numba takes arguments by position
 
 # ---- long connections -------------------------------------------------------------------------------------------
 
-#: Own columns of a pair: the stretch of time that is known to be covered, the newest slice, connected time by slice.
-FROM, TO, SLICE, CONNECTED = range(OWN, OWN + 4)
-CONNECTED_WIDTH: Final = CONNECTED + SLOTS
+#: Own columns of a pair: the newest part of the window, and connected time over all parts.
+PART, CONNECTED = OWN, OWN + 1
+CONNECTED_WIDTH: Final = CONNECTED + 1
+
+#: Parts of the window: of a day, quarters of an hour. Each is filled in so many steps.
+PARTS: Final = 96
+_STEPS: Final = 30_000
+
+
+@numba.njit(inline="always")
+def _fill(row: _Array, parts: _Array, now: int, end: int, length: float) -> int:
+    """Adds a connection to the parts that it lies in, none of which gets more than full; returns the steps it added."""
+    added = 0
+    last = int(end // length)
+    if last > row[PART]:
+        gone = min(last - row[PART], PARTS)
+        for k in range(gone):
+            at = (last - k) % PARTS
+            row[CONNECTED] -= parts[at]
+            parts[at] = 0
+        row[PART] = last
+    for part in range(max(int(now // length), row[PART] - PARTS + 1), last + 1):
+        inside = min(float(end), (part + 1) * length) - max(float(now), part * length)
+        at = part % PARTS
+        step = min(int(round(inside / length * _STEPS)), _STEPS - parts[at])  # noqa: RUF046 - a float in numba
+        if step > 0:
+            parts[at] += step
+            added += step
+    row[CONNECTED] += added
+    return added
 
 
 @_jit()
@@ -303,6 +330,7 @@ def add_connected_time(  # noqa: PLR0917 - numba takes arguments by position
     index: _Array,
     rows: _Array,
     counters: _Array,
+    parts: _Array,
     keys: _Array,
     counted: _Array,
     durations: _Array,
@@ -315,13 +343,14 @@ def add_connected_time(  # noqa: PLR0917 - numba takes arguments by position
     out: _Array,
     sampled: _Array,
 ) -> tuple[int, int]:
-    """Clock time during which each pair was connected, in its sliding window.
+    """Time during which each pair was connected, in its sliding window.
 
-    Connections at the same time count once: what counts of each is what lies outside the stretch from the earliest
-    start to the latest end so far. So it does not matter whether they come in the order of their starts or ends.
+    Durations add up, but no part of the window counts for more than its length. So connections at the same time make
+    no day of 25 hours, and it does not matter whether they come in the order of their starts or ends.
 
     Args:
         index, rows, counters: int64 (slots, 2), (slots, CONNECTED_WIDTH), (3,).
+        parts: int16 (slots, PARTS), how full each part of the window is.
         keys: int64 (n,). counted: boolean (n,), rows that count.
         durations: int64 (n,), ms, 0 to `window`.
         steps: int64 (n, 3), ms from which the level is LOW, MEDIUM, HIGH; HIGH for rare destinations only, MEDIUM not
@@ -333,7 +362,7 @@ def add_connected_time(  # noqa: PLR0917 - numba takes arguments by position
     Returns:
         How many rows were sampled, and how many have evidence.
     """
-    slice_length = max(window // SLOTS, 1)
+    length = window / PARTS
     standing = 0
     taken = 0
     for i in range(len(keys)):
@@ -344,24 +373,18 @@ def add_connected_time(  # noqa: PLR0917 - numba takes arguments by position
             slot = _claim(index, rows, counters, keys[i], ordinal + i, end - window)
             row = rows[slot]
             if _moved(row, end, window):
-                newest = row[NEWEST] // slice_length
-                if newest > row[SLICE]:
-                    _roll(row, CONNECTED, SLOTS, row[SLICE], newest)
-                row[SLICE] = newest
-                total = _sum(row, CONNECTED, SLOTS)
-                if row[FLOWS] == 0 or (row[ACTIVE] != 0 and now > row[UNTIL]) or (row[ACTIVE] == 0 and total == 0):
+                if row[FLOWS] == 0:
+                    # A row that was given to this pair, or that begins anew after its clock was set back.
+                    parts[slot, :] = 0
+                    row[CONNECTED] = 0
+                    row[PART] = int(end // length)
+                added = _fill(row, parts[slot], now, end, length)
+                if row[CONNECTED] == added or (row[ACTIVE] != 0 and now > row[UNTIL]):
                     _begin(row, times[i])
-                if total == 0:
-                    row[FROM] = now
-                    row[TO] = now
-                fresh = max(end - max(now, row[TO]), 0) + max(min(end, row[FROM]) - now, 0)
-                row[FROM] = min(row[FROM], now)
-                row[TO] = max(row[TO], end)
-                row[CONNECTED + (end // slice_length) % SLOTS] += fresh
-                total += fresh
+                total = int(row[CONNECTED] * length / _STEPS)
                 row[FLOWS] += 1
                 row[FIRST] = min(row[FIRST], times[i])
-                if fresh > 0 and 4 * total >= steps[i, 0]:
+                if added > 0 and 4 * total >= steps[i, 0]:
                     taken = _sample(row, counters, sampled, taken, i)
                 if total >= steps[i, 0]:
                     _measure(row, total, steps[i, 0])

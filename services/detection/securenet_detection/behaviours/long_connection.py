@@ -1,8 +1,8 @@
 """A host stays connected with one service outside for hours.
 
 Definition: total connected time of a source, destination and port within a day: one hour LOW, four hours MEDIUM, twelve
-HIGH, after RITA v5 (Active Countermeasures), which grades 1, 4, 8 and 12 hours. RITA adds durations up; here
-connections at the same time count once, so that a browser's six do not make a day of four hours.
+HIGH, after RITA v5 (Active Countermeasures), which grades 1, 4, 8 and 12 hours. RITA adds durations up; so it
+is here, but no quarter of an hour counts for more, so that a browser's six connections do not make a long one.
 
 Services that push messages (web, mail, chat) hold a connection for as long as a computer is on, so to their ports it
 takes 4 hours to be LOW and 12 to be MEDIUM, and nothing makes it HIGH. A destination that many of the network's hosts
@@ -12,6 +12,7 @@ and monitoring stay connected all day, so only what leaves it counts.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -50,6 +51,7 @@ class LongConnection:
         )
         self._steps = np.maximum((hours * _HOUR_MS).astype(np.int64), 1)
         self._pairs = Entities(state.entities, loops.CONNECTED_WIDTH)
+        self._parts = np.zeros((state.entities, loops.PARTS), np.int16)
         self.definition = Definition(
             name="long-connection",
             version="1",
@@ -75,8 +77,7 @@ class LongConnection:
         outward = self._outside.of(seen)
         out, sampled = outputs(seen)
         taken, standing = loops.add_connected_time(
-            *self._pairs.table,
-            outward.pair,
+            *self._pairs.table, self._parts, outward.pair,
             outward.leaves & ~seen.failed & (durations >= _STAY_MS) & answered,
             durations, self._steps[_PUSHING[seen.dst_port].astype(np.int64)], outward.prevalence, outward.times,
             self._window, seen.ordinal, seen.learn, out, sampled,
@@ -99,4 +100,4 @@ class LongConnection:
         return self._pairs.samples(int(observed.sample[row]))
 
     def usage(self) -> Usage:
-        return self._pairs.usage()
+        return replace(self._pairs.usage(), bytes=self._pairs.usage().bytes + self._parts.nbytes)
