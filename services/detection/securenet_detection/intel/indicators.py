@@ -56,6 +56,10 @@ _HEX: Final = re.compile(r"[0-9a-f]+\Z")
 _JA4: Final = re.compile(r"[tqd][0-9a-z]{2}[di][0-9]{4}[0-9a-z]{2}_[0-9a-f]{12}_[0-9a-f]{12}\Z")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,15}://", re.IGNORECASE)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ftp": 21}
+#: What most domains look like: names that need no other look.
+_PLAIN_DOMAIN: Final = re.compile(
+    r"(?=.{4,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])\Z"
+)
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x20\x7f]")
 
 
@@ -100,6 +104,8 @@ def read_key(text: str, reading: Reading = _GUESS) -> Key:
     if "[" in text or text[:4].lower() == "hxxp":
         text = _refang(text)
     kind = reading.kind
+    if (kind is None or kind is IndicatorKind.DOMAIN) and _PLAIN_DOMAIN.match(text):
+        return Key(IndicatorKind.DOMAIN, text.encode())
     if kind is None or kind <= IndicatorKind.NETWORK:
         address = pack_address(text)
         if address is not None:

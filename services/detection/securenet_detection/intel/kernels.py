@@ -77,6 +77,19 @@ def _start(ends: _Array, entry: _Int) -> _Int:
 
 
 @numba.njit(inline="always")
+def _may_hold(sieve: _Array, hashed: _Int) -> bool:
+    """False where no entry has this hash; a bit in a small table, since most values of most flows are not listed."""
+    at = (hashed >> np.uint64(40)) & np.uint64(64 * len(sieve) - 1)
+    return (sieve[np.int64(at >> np.uint64(6))] >> (at & np.uint64(63))) & np.uint64(1) != 0
+
+
+@numba.njit(inline="always")
+def _mark(sieve: _Array, hashed: _Int) -> None:
+    at = (hashed >> np.uint64(40)) & np.uint64(64 * len(sieve) - 1)
+    sieve[np.int64(at >> np.uint64(6))] |= np.uint64(1) << (at & np.uint64(63))
+
+
+@numba.njit(inline="always")
 def _probe_address(  # noqa: PLR0917 - numba takes arguments by position
     slots: _Array, highs: _Array, lows: _Array, prefixes: _Array, high: _Int, low: _Int, prefix: _Int, seed: _Int
 ) -> _Int:
@@ -153,7 +166,7 @@ def _join(  # noqa: PLR0917 - numba takes arguments by position
 def build(  # noqa: PLR0917 - numba takes arguments by position
     kinds: _Array, prefixes: _Array, flags: _Array, confidence: _Array, feeds: _Array, highs: _Array, lows: _Array,
     blob: _Array, ends: _Array, since: _Array, until: _Array, seed: _Int, address_slots: _Array, text_slots: _Array,
-    following: _Array, duplicate: _Array,
+    address_sieve: _Array, text_sieve: _Array, following: _Array, duplicate: _Array,
 ) -> _Int:  # fmt: skip
     """Fills the hash tables and chains. Entries of one feed stand together.
 
@@ -161,6 +174,7 @@ def build(  # noqa: PLR0917 - numba takes arguments by position
         kinds … until: the columns, (n,); confidence, since and until of an entry may grow by its duplicates.
         seed: keys the hashes.
         address_slots, text_slots: uint64, zeroed, a power of two and at least twice as many as entries.
+        address_sieve, text_sieve: uint64, zeroed, a power of two and at most 2¹⁸; get a bit for each hash.
         following: int32 (n,), filled with −1.
         duplicate: boolean (n,), zeroed; set where the same feed has the value already.
 
@@ -176,6 +190,7 @@ def build(  # noqa: PLR0917 - numba takes arguments by position
             hashed = _hash_address(highs[entry], lows[entry], prefixes[entry], seed)
             if node < 0:
                 _place(address_slots, -1 - node, hashed, entry)
+                _mark(address_sieve, hashed)
         else:
             first, last = _start(ends, entry), np.int64(ends[entry])
             state = np.uint64(seed) ^ np.uint64(kinds[entry])
@@ -185,6 +200,7 @@ def build(  # noqa: PLR0917 - numba takes arguments by position
             node = _probe_text(text_slots, kinds, blob, ends, hashed, kinds[entry], blob, first, last, False)
             if node < 0:
                 _place(text_slots, -1 - node, hashed, entry)
+                _mark(text_sieve, hashed)
         if node >= 0 and _join(node, entry, following, feeds, flags, confidence, since, until):
             duplicate[entry] = True
             found += 1
@@ -281,14 +297,14 @@ def _owner(range_high: _Array, range_low: _Array, owners: _Array, blocks: _Array
 
 @_jit()
 def find_addresses(  # noqa: PLR0917 - numba takes arguments by position
-    addresses: _Array, slots: _Array, highs: _Array, lows: _Array, prefixes: _Array, range_high: _Array,
+    addresses: _Array, sieve: _Array, slots: _Array, highs: _Array, lows: _Array, prefixes: _Array, range_high: _Array,
     range_low: _Array, owners: _Array, blocks: _Array, seed: _Int, out: _Array,
 ) -> _Int:  # fmt: skip
     """Node of each address itself, else of the narrowest network that holds it, else −1.
 
     Args:
         addresses: uint64 (n, 2), network order already turned.
-        slots … seed: the tables.
+        sieve … seed: the tables.
         out: int32 (n,).
 
     Returns:
@@ -297,7 +313,9 @@ def find_addresses(  # noqa: PLR0917 - numba takes arguments by position
     found = 0
     for i in range(len(addresses)):
         high, low = addresses[i, 0], addresses[i, 1]
-        node = _probe_address(slots, highs, lows, prefixes, high, low, 128, seed)
+        node = -1
+        if _may_hold(sieve, _hash_address(high, low, 128, seed)):
+            node = _probe_address(slots, highs, lows, prefixes, high, low, 128, seed)
         if node < 0 and len(owners) > 0:
             node = _owner(range_high, range_low, owners, blocks, high, low)
         out[i] = max(node, -1)
@@ -307,8 +325,8 @@ def find_addresses(  # noqa: PLR0917 - numba takes arguments by position
 
 @_jit()
 def find_texts(  # noqa: PLR0917 - numba takes arguments by position
-    texts: _Array, text_ends: _Array, kind: _Int, suffixes: bool, host: bool, skip_whole: bool, slots: _Array,
-    kinds: _Array, blob: _Array, ends: _Array, seed: _Int, out: _Array, whole: _Array,
+    texts: _Array, text_ends: _Array, kind: _Int, suffixes: bool, host: bool, skip_whole: bool, sieve: _Array,
+    slots: _Array, kinds: _Array, blob: _Array, ends: _Array, seed: _Int, out: _Array, whole: _Array,
 ) -> _Int:  # fmt: skip
     """Node of each text, ignoring case; with `suffixes` of the longest of the name and its parents that is there.
 
@@ -318,7 +336,7 @@ def find_texts(  # noqa: PLR0917 - numba takes arguments by position
         suffixes: parents count.
         host: a port at the end does not belong to the name.
         skip_whole: only parents count.
-        slots … seed: the tables.
+        sieve … seed: the tables.
         out: int32 (n,), −1 for none.
         whole: uint8 (n,), 1 where the text itself was found, 0 where a parent was.
 
@@ -338,14 +356,19 @@ def find_texts(  # noqa: PLR0917 - numba takes arguments by position
             end -= 1
         node = -1
         itself = False
+        labels = 0
         state = np.uint64(seed) ^ np.uint64(kind)
         for place in range(end - 1, begin - 1, -1):
             byte = _fold(texts[place])
             if suffixes and byte == 46:
-                found_here = _probe_text(slots, kinds, blob, ends, _finish(state), kind, texts, place + 1, end, True)
-                node = found_here if found_here >= 0 else node
+                # No feed may list what has a single label.
+                hashed = _finish(state)
+                if labels > 0 and _may_hold(sieve, hashed):
+                    found_here = _probe_text(slots, kinds, blob, ends, hashed, kind, texts, place + 1, end, True)
+                    node = found_here if found_here >= 0 else node
+                labels += 1
             state = _step(state, byte)
-        if not skip_whole and end > begin:
+        if not skip_whole and end > begin and _may_hold(sieve, _finish(state)):
             found_here = _probe_text(slots, kinds, blob, ends, _finish(state), kind, texts, begin, end, True)
             if found_here >= 0:
                 node, itself = found_here, True

@@ -36,6 +36,8 @@ _SUFFIX: Final = ".intel"
 #: Uploads that may stand at once; each has a file of at most the largest feed's size.
 _UPLOADS: Final = 8
 
+_ABANDONED_SECONDS: Final = 3600.0
+
 
 @dataclass(frozen=True, slots=True)
 class LibraryLimits:
@@ -247,8 +249,9 @@ class IntelLibrary:
             room -= len(stored.columns)
             loaded.append((stored, self._index_of(stored)))
         for path in self._folder.glob("*.new"):
-            # What a killed process left half written.
-            path.unlink()
+            # What a killed process left half written; a younger one may be another process's that still writes.
+            if path.stat().st_mtime < self._clock() - _ABANDONED_SECONDS:
+                path.unlink(missing_ok=True)
         return loaded, broken
 
 

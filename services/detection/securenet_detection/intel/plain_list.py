@@ -61,7 +61,10 @@ def read(text: str, builder: FeedBuilder, *, counts: bool) -> None:
                     confidence = _believed(int(words[1])) if counts else None
                     builder.add(Key(IndicatorKind.ADDRESS, packed, 128), confidence=confidence)
                     continue
-        _read_line(line, f"line {number}", builder, counts=counts)
+        if len(words) == 1 and first[0].isalnum() and len(first) <= LONGEST:
+            builder.read(f"line {number}", first)
+        else:
+            _read_line(line, f"line {number}", builder, counts=counts)
 
 
 def _read_line(line: str, place: str, builder: FeedBuilder, *, counts: bool) -> None:

@@ -31,6 +31,10 @@ class Texts:
     @classmethod
     def of(cls, values: Sequence[str]) -> Texts:
         """The texts of a dictionary."""
+        joined = "".join(values)
+        if joined.isascii():
+            lengths = np.fromiter(map(len, values), np.int64, len(values))
+            return cls(np.frombuffer(bytearray(joined, "ascii"), np.uint8), np.cumsum(lengths))
         encoded = [value.encode("utf-8", "replace") for value in values]
         lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
         return cls(np.frombuffer(bytearray(b"".join(encoded)), np.uint8), np.cumsum(lengths))
@@ -48,6 +52,7 @@ class Tables:
         above: int32 (n,), by node, node of the nearest network or domain around it, −1 for none.
         duplicate: boolean (n,), entries that their feed has already.
         address_slots, text_slots: uint64, the hash tables.
+        address_sieve, text_sieve: uint64, bits of the hashes that are there.
         range_high, range_low, owners: ranges of networks, by first address, and the node of each.
         blocks: int64, where the ranges of each block of IPv4 begin.
         seed: of the hashes.
@@ -63,6 +68,8 @@ class Tables:
     duplicate: NDArray[np.bool_]
     address_slots: UInt64
     text_slots: UInt64
+    address_sieve: UInt64
+    text_sieve: UInt64
     range_high: UInt64
     range_low: UInt64
     owners: Int32
@@ -76,6 +83,7 @@ class Tables:
         is_address = columns.kind <= IndicatorKind.NETWORK
         addresses = int(is_address.sum())
         address_slots, text_slots = _slots(addresses), _slots(size - addresses)
+        address_sieve, text_sieve = _sieve(addresses), _sieve(size - addresses)
         confidence, since, until = columns.confidence.copy(), columns.since.copy(), columns.until.copy()
         following = np.full(size, -1, np.int32)
         above = np.full(size, -1, np.int32)
@@ -83,12 +91,13 @@ class Tables:
         key = np.uint64(seed)
         kernels.build(
             columns.kind, columns.prefix, columns.flags, confidence, feeds, columns.high, columns.low, columns.text,
-            columns.text_end, since, until, key, address_slots, text_slots, following, duplicate,
+            columns.text_end, since, until, key, address_slots, text_slots, address_sieve, text_sieve,
+            following, duplicate,
         )  # fmt: skip
         range_high, range_low, owners = _ranges(columns, address_slots, above)
         tables = cls(
             columns, feeds, confidence, since, until, following, above, duplicate, address_slots, text_slots,
-            range_high, range_low, owners, _blocks(range_high, range_low), key,
+            address_sieve, text_sieve, range_high, range_low, owners, _blocks(range_high, range_low), key,
         )  # fmt: skip
         tables._nest()
         return tables
@@ -102,7 +111,7 @@ class Tables:
             found = np.empty(len(rows), np.int32)
             # Without the single addresses, what is found is the network around each.
             kernels.find_addresses(
-                words, np.zeros(2, np.uint64), columns.high, columns.low, columns.prefix, self.range_high,
+                words, np.zeros(1, np.uint64), np.zeros(2, np.uint64), columns.high, columns.low, columns.prefix, self.range_high,
                 self.range_low, self.owners, self.blocks, self.seed, found,
             )  # fmt: skip
             self.above[rows] = found
@@ -124,7 +133,7 @@ class Tables:
         """Memory of the tables and their columns."""
         arrays = (
             self.feeds, self.confidence, self.since, self.until, self.following, self.above, self.duplicate,
-            self.address_slots, self.text_slots, self.range_high, self.range_low, self.owners, self.blocks,
+            self.address_slots, self.text_slots, self.address_sieve, self.text_sieve, self.range_high, self.range_low, self.owners, self.blocks,
         )  # fmt: skip
         return self.columns.nbytes + sum(array.nbytes for array in arrays)
 
@@ -136,7 +145,7 @@ class Tables:
         """Node of each address, uint64 (n, 2), or of the narrowest network that holds it; −1 for none."""
         out = np.empty(len(words), np.int32)
         kernels.find_addresses(
-            words, self.address_slots, self.columns.high, self.columns.low, self.columns.prefix, self.range_high,
+            words, self.address_sieve, self.address_slots, self.columns.high, self.columns.low, self.columns.prefix, self.range_high,
             self.range_low, self.owners, self.blocks, self.seed, out,
         )  # fmt: skip
         return out
@@ -156,7 +165,7 @@ class Tables:
         out = np.empty(len(texts.ends), np.int32)
         whole = np.zeros(len(texts.ends), np.uint8)
         kernels.find_texts(
-            texts.blob, texts.ends, int(kind), suffixes, host, parents, self.text_slots, self.columns.kind,
+            texts.blob, texts.ends, int(kind), suffixes, host, parents, self.text_sieve, self.text_slots, self.columns.kind,
             self.columns.text, self.columns.text_end, self.seed, out, whole,
         )  # fmt: skip
         return out, whole
@@ -188,6 +197,11 @@ def words_of(addresses: NDArray[np.uint8]) -> UInt64:
 
 def _slots(entries: int) -> UInt64:
     return np.zeros(1 << max(2 * entries - 1, 1).bit_length(), np.uint64)
+
+
+def _sieve(entries: int) -> UInt64:
+    # Sixteen bits an entry leave one value in sixteen that is not there to be looked up in vain.
+    return np.zeros(1 << min(max(entries // 4, 1).bit_length(), 18), np.uint64)
 
 
 def _ranges(columns: Columns, slots: UInt64, above: Int32) -> tuple[UInt64, UInt64, Int32]:

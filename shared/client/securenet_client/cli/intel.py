@@ -58,7 +58,7 @@ def register(application: typer.Typer) -> None:
     add_command(group, list_, "list", examples=("securenet intel list --output json",))
     add_command(
         group,
-        test_,
+        look_up,
         "test",
         examples=(
             "securenet intel test 203.0.113.9 www.evil.example",
@@ -177,7 +177,7 @@ def list_(run: Invocation) -> None:
         run.out.say("nothing has been imported; securenet intel import PATH does")
 
 
-def test_(
+def look_up(
     run: Invocation,
     *,
     values: Annotated[
