@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from enum import StrEnum
 from itertools import islice
 from typing import Annotated, Any, Final
 
 import typer
 
+from securenet_client.cli import suppressions
 from securenet_client.cli.analyze import show_findings
 from securenet_client.cli.invocation import ExitCode, Invocation, Level, OutputFormat, add_command
 
@@ -33,6 +35,10 @@ def register(application: typer.Typer) -> None:
     add_command(
         group, update, "update", examples=("securenet findings update 0f3a… --status resolved --verdict true-positive",)
     )
+    add_command(group, history, "history", examples=("securenet findings history 0f3a…",))
+    add_command(group, export, "export", examples=("securenet findings export --format ocsf > findings.jsonl",))
+    add_command(group, labels, "labels", examples=("securenet findings labels --output jsonl > labels.json",))
+    suppressions.add_to(group)
     application.add_typer(group, name="findings")
 
 
@@ -108,6 +114,7 @@ def watch(
     *,
     level: LevelOption = None,
     existing: Annotated[bool, typer.Option("--existing", help="Begin with what is there.")] = False,
+    resume: Annotated[str, typer.Option(help="Go on after this resume_token of an earlier watch.")] = "",
 ) -> None:
     """Print findings as they are made and changed, until Ctrl-C."""
     import sys  # noqa: PLC0415 - for its flush alone
@@ -116,7 +123,7 @@ def watch(
 
     with run.net("detection") as net:
         changes = net.detection.watch_findings(
-            min_threat_level=ThreatLevel(level.number if level else 0), include_existing=existing
+            min_threat_level=ThreatLevel(level.number if level else 0), include_existing=existing, resume_token=resume
         )
         for change in changes:
             if change.finding is None:
@@ -125,7 +132,7 @@ def watch(
             if run.out.form == OutputFormat.TABLE:
                 show_findings(run, [record], title="")
             else:
-                run.out.line(record)
+                run.out.line({**record, "resume_token": change.resume_token})
             sys.stdout.flush()
 
 
@@ -151,6 +158,54 @@ def update(
         )
     else:
         run.out.document(found.as_dict())
+
+
+def history(run: Invocation, finding: Annotated[str, typer.Argument(help="Its id.", metavar="ID")]) -> None:
+    """Show who changed a finding, how and when, the latest first."""
+    with run.net("detection") as net:
+        records = [entry.as_dict() for entry in net.detection.list_finding_events(finding)]
+    run.out.records(
+        records, ("event_time", "action", "actor", "status_before", "status_after", "analyst_verdict_after", "comment")
+    )
+
+
+class ExportFormat(StrEnum):
+    """In whose words findings are exported."""
+
+    OCSF = "ocsf"
+    PLAIN = "plain"
+
+
+def export(
+    run: Invocation,
+    *,
+    form: Annotated[ExportFormat, typer.Option("--format", help="ocsf or plain.")] = ExportFormat.OCSF,
+    level: LevelOption = None,
+    since: Annotated[str | None, typer.Option(help="Only seen after: ISO 8601, or 90m, 24h, 7d ago.")] = None,
+    suppressed: Annotated[bool, typer.Option("--suppressed", help="Also what is suppressed.")] = False,
+) -> None:
+    """Write findings as JSON lines: OCSF Detection Finding events (class 2004), or as `list` does."""
+    from securenet_client.detection.ocsf import detection_finding  # noqa: PLC0415 - start-up must be quick
+    from securenet_client.detection.records import ThreatLevel  # noqa: PLC0415 - start-up must be quick
+
+    with run.net("detection") as net:
+        for finding in net.detection.list_findings(
+            min_threat_level=ThreatLevel(level.number if level else 0),
+            statuses=("new", "in-progress", "suppressed", "resolved") if suppressed else (),
+            seen_after=_since(since) if since else None,
+        ):
+            run.out.line(detection_finding(finding) if form is ExportFormat.OCSF else finding.as_dict())
+
+
+def labels(
+    run: Invocation,
+    *,
+    since: Annotated[str | None, typer.Option(help="Only judged after: ISO 8601, or 90m, 24h, 7d ago.")] = None,
+) -> None:
+    """Write the flows that people judged, with their label, as JSON lines that `train --data` reads."""
+    with run.net("detection") as net:
+        for record in net.detection.export_labels(labeled_after=_since(since) if since else None):
+            run.out.line(record)
 
 
 def _since(text: str) -> datetime:

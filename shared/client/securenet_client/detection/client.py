@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from securenet.detection.v1 import detection_pb2 as pb
 from securenet.detection.v1 import detection_pb2_grpc, intel_pb2
@@ -21,10 +22,12 @@ from securenet_client.detection.intel import (
     IndicatorMatch,
     upload,
 )
+from securenet_client.detection.labels import labeled_record
 from securenet_client.detection.records import (
     Detector,
     Finding,
     FindingChange,
+    FindingEvent,
     Flow,
     ModelServing,
     Suppression,
@@ -32,7 +35,7 @@ from securenet_client.detection.records import (
     Verdict,
 )
 from securenet_client.detection.streaming import IN_FLIGHT, ROWS, BatchSender
-from securenet_client.messages import read
+from securenet_client.messages import read, to_timestamp
 from securenet_flows.batch import FlowBatch
 
 
@@ -168,6 +171,42 @@ class DetectionClient(Client):
         """Sets what is not None. `analyst_verdict`: true-positive, false-positive, benign."""
         request = requests.update_finding(finding, status, analyst_verdict, comment, expected_revision)
         return read(Finding, self._call.unary(self._stub.UpdateFinding, request).finding)
+
+    def list_finding_events(self, finding: str, *, page_size: int = 100) -> Iterator[FindingEvent]:
+        """Who changed a finding, how and when, the latest first."""
+        request = pb.ListFindingEventsRequest(name=requests.name("findings", finding), page_size=page_size)
+        while True:
+            response = self._call.unary(self._stub.ListFindingEvents, request)
+            yield from (read(FindingEvent, entry) for entry in response.events)
+            request.page_token = response.next_page_token
+            if not request.page_token:
+                return
+
+    def export_labels(self, *, labeled_after: datetime | None = None) -> Iterator[dict[str, Any]]:
+        """Flows that a person has judged, each as a record of Zeek's conn.log with its label."""
+        request = pb.ExportLabelsRequest()
+        if labeled_after is not None:
+            request.labeled_after_time.CopyFrom(to_timestamp(labeled_after))
+        with closing(self._call.stream(self._stub.ExportLabels, request)) as responses:
+            for response in responses:
+                yield labeled_record(response.labeled_flow)
+
+    def preview_suppression(
+        self,
+        *,
+        expires: datetime,
+        reason: str = "",
+        detector: str = "",
+        entity_cidr: str = "",
+        peer_cidr: str = "",
+        port: int | None = None,
+    ) -> tuple[int, tuple[Finding, ...]]:
+        """How many findings a suppression would hold back, and at most 100 of them, the gravest first."""
+        wanted = requests.suppression(
+            expires=expires, reason=reason, detector=detector, entity_cidr=entity_cidr, peer_cidr=peer_cidr, port=port
+        )
+        response = self._call.unary(self._stub.PreviewSuppression, pb.PreviewSuppressionRequest(suppression=wanted))
+        return response.finding_count, tuple(read(Finding, finding) for finding in response.findings)
 
     def create_suppression(
         self,

@@ -169,6 +169,11 @@ class Verdicts:
         """Full verdicts by row, of the rows at or above the level that was asked for."""
         return {detail.row: read(Verdict, detail.verdict) for detail in self._message.details}
 
+    @property
+    def details_omitted(self) -> int:
+        """Rows whose full verdict was left out because the service sheds work under load."""
+        return int(self._message.details_omitted)
+
     def evidence(self) -> Iterator[tuple[int, str, str]]:
         """Row, evidence id and detector of each piece of evidence, without building records."""
         for detail in self._message.details:

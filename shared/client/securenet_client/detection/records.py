@@ -131,6 +131,7 @@ class Verdict:
     evidence: tuple[Evidence, ...]
     model: ModelRef | None
     skipped: tuple[SkippedDetector, ...]
+    evidence_omitted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,10 @@ class RowError:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One incident: evidence about an entity and its peers, accumulated. `risk` is 0–100."""
+    """One incident: evidence about an entity and its peers, accumulated.
+
+    `risk` is 0–100 now, `peak_risk` the highest that it reached, which the threat level is of.
+    """
 
     name: str
     status: str
@@ -170,6 +174,7 @@ class Finding:
     suppressions: tuple[str, ...]
     sensor_ids: tuple[str, ...]
     state_scope: str = ""
+    peak_risk: float = 0.0
 
     @property
     def id(self) -> str:
@@ -183,6 +188,7 @@ class Finding:
             "entity": self.entity,
             "threat_level": str(self.threat_level),
             "risk": round(self.risk, 2),
+            "peak_risk": round(self.peak_risk, 2),
             "detectors": list(self.detectors),
             "techniques": [technique.id for technique in self.techniques],
             "peers": list(self.peers),
@@ -210,6 +216,35 @@ class FindingChange:
 
 
 @dataclass(frozen=True, slots=True)
+class FindingEvent:
+    """One entry of a finding's history; `actor` is empty for the service itself."""
+
+    event_time: datetime | None
+    action: str
+    actor: str
+    status_before: str
+    status_after: str
+    analyst_verdict_before: str
+    analyst_verdict_after: str
+    comment: str
+    revision: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values by the names of the fields."""
+        return {
+            "event_time": _iso(self.event_time),
+            "action": self.action,
+            "actor": self.actor,
+            "status_before": self.status_before,
+            "status_after": self.status_after,
+            "analyst_verdict_before": self.analyst_verdict_before,
+            "analyst_verdict_after": self.analyst_verdict_after,
+            "comment": self.comment,
+            "revision": self.revision,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Suppression:
     """Keeps findings that match all of its conditions out of the list until it expires."""
 
@@ -222,6 +257,20 @@ class Suppression:
     reason: str
     created_by: str
     create_time: datetime | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values; empty conditions match everything."""
+        return {
+            "suppression_id": self.name.rpartition("/")[2],
+            "detector": self.detector,
+            "entity_cidr": self.entity_cidr,
+            "peer_cidr": self.peer_cidr,
+            "port": self.port,
+            "expire_time": _iso(self.expire_time),
+            "reason": self.reason,
+            "created_by": self.created_by,
+            "create_time": _iso(self.create_time),
+        }
 
 
 @dataclass(frozen=True, slots=True)
