@@ -1,6 +1,6 @@
 """Threat intelligence: reading, loading and looking up a million indicators.
 
-    python benchmarks/intel_lookup.py [--indicators 1000000] [--flows 400000] [--batch 4096] [--rounds 3] [--output json]
+    python benchmarks/intel_lookup.py [--indicators 1000000] [--flows 400000] [--rounds 3] [--output json]
 
 Indicators are drawn at random: seven in ten addresses, one in ten networks, two in ten domains. Flows go from an office
 to random addresses and ask for random names, a tenth of which are listed. `import` is what reading a list of as many
@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.intel.feeds import Feed, FeedHeader, Limits, read_feed

@@ -59,7 +59,7 @@ def flow(number: int, *, src: str = "10.0.0.5", dst: str = "203.0.113.9", **fiel
     return record
 
 
-async def verdict(stub: Any, record: flow_pb2.FlowRecord) -> verdict_pb2.Verdict:
+async def verdict(stub: Any, record: flow_pb2.FlowRecord) -> Any:
     return (await stub.Analyze(pb.AnalyzeRequest(flow=record), timeout=TIMEOUT)).verdict
 
 

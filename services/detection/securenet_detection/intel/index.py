@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +25,10 @@ from securenet_detection.intel.indicators import (
 from securenet_detection.intel.tables import Tables, Texts
 from securenet_detection.threats import Technique
 
-_LOOKUP = Reading(assume_fingerprints=True)
+_LOOKUP: Final = Reading(assume_fingerprints=True)
+
+#: Entries that a lookup tells of one value.
+_MOST_ENTRIES: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,13 +180,13 @@ class IntelIndex:
         )
 
     def lookup(self, value: str) -> Answer:
-        """Everything that feeds and warning lists say of a value, whatever its validity, the surest first."""
+        """What feeds and warning lists say of a value, whatever its validity, the surest first; at most 100 of each."""
         try:
             key = read_key(value, _LOOKUP)
         except IndicatorError as error:
             return Answer(value, (), (), str(error))
-        entries = [self.entry(row) for row in _covering(self.entries, key)]
-        warnings = [self.entry(row, warning=True) for row in _covering(self.warnings, key)]
+        entries = [self.entry(row) for row in islice(_covering(self.entries, key), _MOST_ENTRIES)]
+        warnings = [self.entry(row, warning=True) for row in islice(_covering(self.warnings, key), _MOST_ENTRIES)]
         entries = [replace(entry, warned=entry.warned or bool(warnings)) for entry in entries]
         return Answer(value, tuple(sorted(entries, key=lambda entry: -entry.confidence)), tuple(warnings))
 

@@ -77,7 +77,7 @@ def _start(ends: _Array, entry: _Int) -> _Int:
 
 
 @numba.njit(inline="always")
-def _may_hold(sieve: _Array, hashed: _Int) -> bool:
+def _may_hold(sieve: _Array, hashed: _Int) -> _Array:
     """False where no entry has this hash; a bit in a small table, since most values of most flows are not listed."""
     at = (hashed >> np.uint64(40)) & np.uint64(64 * len(sieve) - 1)
     return (sieve[np.int64(at >> np.uint64(6))] >> (at & np.uint64(63))) & np.uint64(1) != 0

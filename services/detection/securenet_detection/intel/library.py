@@ -118,7 +118,8 @@ class IntelLibrary:
         index = self._indexes.get(tenant)
         if index is None:
             index = IntelIndex(Columns.concatenate(()), (), version=0, seed=self._seed)
-        return [index.lookup(value) for value in values], index.version
+        asked = index
+        return await asyncio.to_thread(lambda: [asked.lookup(value) for value in values]), index.version
 
     async def import_feed(self, tenant: str, header: FeedHeader, chunks: AsyncIterator[bytes]) -> Imported:
         """Takes a feed in; durable, and in use, when this returns. The same feed again changes nothing but its time.

@@ -111,7 +111,8 @@ class Tables:
             found = np.empty(len(rows), np.int32)
             # Without the single addresses, what is found is the network around each.
             kernels.find_addresses(
-                words, np.zeros(1, np.uint64), np.zeros(2, np.uint64), columns.high, columns.low, columns.prefix, self.range_high,
+                words, np.zeros(1, np.uint64), np.zeros(2,
+                np.uint64), columns.high, columns.low, columns.prefix, self.range_high,
                 self.range_low, self.owners, self.blocks, self.seed, found,
             )  # fmt: skip
             self.above[rows] = found
@@ -133,7 +134,8 @@ class Tables:
         """Memory of the tables and their columns."""
         arrays = (
             self.feeds, self.confidence, self.since, self.until, self.following, self.above, self.duplicate,
-            self.address_slots, self.text_slots, self.address_sieve, self.text_sieve, self.range_high, self.range_low, self.owners, self.blocks,
+            self.address_slots, self.text_slots, self.address_sieve, self.text_sieve,
+            self.range_high, self.range_low, self.owners, self.blocks,
         )  # fmt: skip
         return self.columns.nbytes + sum(array.nbytes for array in arrays)
 
@@ -145,7 +147,8 @@ class Tables:
         """Node of each address, uint64 (n, 2), or of the narrowest network that holds it; −1 for none."""
         out = np.empty(len(words), np.int32)
         kernels.find_addresses(
-            words, self.address_sieve, self.address_slots, self.columns.high, self.columns.low, self.columns.prefix, self.range_high,
+            words, self.address_sieve, self.address_slots,
+            self.columns.high, self.columns.low, self.columns.prefix, self.range_high,
             self.range_low, self.owners, self.blocks, self.seed, out,
         )  # fmt: skip
         return out
@@ -165,7 +168,8 @@ class Tables:
         out = np.empty(len(texts.ends), np.int32)
         whole = np.zeros(len(texts.ends), np.uint8)
         kernels.find_texts(
-            texts.blob, texts.ends, int(kind), suffixes, host, parents, self.text_sieve, self.text_slots, self.columns.kind,
+            texts.blob, texts.ends, int(kind), suffixes,
+            host, parents, self.text_sieve, self.text_slots, self.columns.kind,
             self.columns.text, self.columns.text_end, self.seed, out, whole,
         )  # fmt: skip
         return out, whole

@@ -76,7 +76,8 @@ def test_feeds_come_and_go(reads: Any, feed_of: Any) -> None:
     for name, content in (("b", "203.0.113.9"), ("a", "evil.example\nworse.example"), ("c", "198.51.100.1")):
         document = reads(content)
         stored = stored.with_feed(feed_of(name, document), document.columns)
-    stored = stored.without("b").with_feed(*(lambda d: (feed_of("a", d), d.columns))(reads("new.example")))
+    document = reads("new.example")
+    stored = stored.without("b").with_feed(feed_of("a", document), document.columns)
     assert [(feed.name, feed.first, feed.count) for feed in stored.feeds] == [("a", 0, 1), ("c", 1, 1)]
     assert stored.version == 5
     assert stored.columns.key(0).data == b"new.example"

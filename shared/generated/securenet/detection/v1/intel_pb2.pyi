@@ -303,11 +303,11 @@ class IndicatorMatch(_message.Message):
     """Why the value cannot be looked up; empty where it can."""
     @_builtins.property
     def indicators(self) -> _containers.RepeatedCompositeFieldContainer[Global___Indicator]:
-        """What feeds list of it, of networks that hold it and of domains above it; the surest first."""
+        """What feeds list of it, of networks that hold it and of domains above it; the surest first, at most 100."""
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Indicator]:
-        """What warning lists name of it."""
+        """What warning lists name of it, at most 100."""
 
     def __init__(
         self,
