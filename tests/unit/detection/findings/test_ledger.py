@@ -1,4 +1,4 @@
-"""The ledger over a real database, SQLite and PostgreSQL: what is acknowledged is stored; lists, watches, edits, suppressions."""
+"""The ledger over SQLite and PostgreSQL: what is acknowledged is stored; lists, watches, edits, suppressions."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from securenet_core.exceptions import (
     AbortedError,
     InvalidArgumentError,
     NotFoundError,
+    OutOfRangeError,
     ResourceExhaustedError,
     UnavailableError,
 )
 from securenet_core.sqlalchemy_database import Database
 from securenet_detection.findings.finding import AnalystVerdict, FindingStatus, Suppression
 from securenet_detection.findings.interface import FindingFilter
-from securenet_detection.findings.ledger import FindingEdit, Ledger
+from securenet_detection.findings.ledger import FindingEdit, Ledger, Retention
 from securenet_detection.findings.sighting import Origin, Sighting, finding_id
 from securenet_detection.findings.sqlalchemy_finding_store import MIGRATIONS, SqlalchemyFindingStore
 from securenet_detection.findings.sqlalchemy_tables import Base
@@ -255,3 +256,197 @@ async def test_closing_writes_what_waits(database: Any) -> None:
     await ledger.close()
     await waiting
     assert SqlalchemyFindingStore(database.engine).latest_change() == 1
+
+
+def flow(flow_id: str) -> dict[str, str | int]:
+    return {
+        "start_time_ns": NOW, "src_ip": "10.0.0.5", "dst_ip": "192.0.2.1", "protocol": 6, "flow_id": flow_id,
+    }  # fmt: skip
+
+
+async def edit(ledger: Any, finding: Any, **changes: Any) -> Any:
+    base = FindingEdit(None, None, None, 0, "ann")
+    return await ledger.edit("t", finding.id, replace(base, **changes))
+
+
+async def test_a_finding_has_a_history(ledger: Any) -> None:
+    await ledger.record([sighting()])
+    (found,) = await ledger.page("t", FindingFilter(), None, 1)
+    await edit(ledger, found, status=FindingStatus.IN_PROGRESS, comment="looking")
+    await edit(ledger, found, status=FindingStatus.RESOLVED, analyst_verdict=AnalystVerdict.BENIGN, by="bob")
+    await ledger.record([sighting()])
+    await ledger.suppress(suppress())
+    await ledger.unsuppress("t", "s1", "eve")
+    events = await ledger.events("t", found.id, None, 10)
+    assert [
+        (entry.action.name, entry.actor, entry.status_before.name, entry.status_after.name) for entry in events
+    ] == [
+        ("RELEASED", "eve", "SUPPRESSED", "NEW"),
+        ("SUPPRESSED", "ann", "NEW", "SUPPRESSED"),
+        ("REOPENED", "", "RESOLVED", "NEW"),
+        ("UPDATED", "bob", "IN_PROGRESS", "RESOLVED"),
+        ("UPDATED", "ann", "NEW", "IN_PROGRESS"),
+    ]
+    assert [entry.comment for entry in events] == ["looking"] * 5
+    first = await ledger.events("t", found.id, None, 2)
+    rest = await ledger.events("t", found.id, (first[-1].change, int(first[-1].action)), 10)
+    assert [*first, *rest] == events
+    with pytest.raises(NotFoundError):
+        await ledger.events("other", found.id, None, 10)
+
+
+async def test_a_history_is_bounded(ledger: Any) -> None:
+    await ledger.record([sighting()])
+    (found,) = await ledger.page("t", FindingFilter(), None, 1)
+    for i in range(103):
+        await edit(ledger, found, comment=str(i))
+    events = await ledger.events("t", found.id, None, 1000)
+    assert (len(events), events[0].comment, events[-1].comment) == (100, "102", "3")
+
+
+async def test_a_verdict_is_a_label_that_outlives_its_finding(ledger: Any) -> None:
+    await ledger.record([replace(sighting(), flows=(flow("C1"), flow("C2"))), sighting("10.0.0.6")])
+    found = await ledger.get("t", sighting().evidence.id)
+    assert [one["flow_id"] for one in found.flows] == ["C1", "C2"]
+    await edit(ledger, found, analyst_verdict=AnalystVerdict.FALSE_POSITIVE)
+    await edit(ledger, await ledger.get("t", sighting("10.0.0.6").evidence.id), analyst_verdict=AnalystVerdict.BENIGN)
+    (first, second) = [label async for label in ledger.labels("t", 0)]
+    assert (first.verdict, first.labeled_by, first.detector) == (
+        AnalystVerdict.FALSE_POSITIVE,
+        "ann",
+        "horizontal-scan",
+    )
+    assert [one["flow_id"] for one in first.flows] == ["C1", "C2"]
+    assert [label async for label in ledger.labels("t", first.label_ns + 1)] == [second]
+    await edit(ledger, found, analyst_verdict=AnalystVerdict.UNSPECIFIED)
+    assert [label async for label in ledger.labels("t", 0)] == [second]
+    ledger._store.prune(NOW * 2, 10, 10, 10)
+    assert await ledger.page("t", FindingFilter(), None, 9) == []
+    assert [label async for label in ledger.labels("t", 0)] == [second]
+
+
+async def test_what_was_being_looked_at_is_so_again_after_a_suppression(ledger: Any) -> None:
+    await ledger.record([sighting()])
+    (found,) = await ledger.page("t", FindingFilter(), None, 1)
+    await edit(ledger, found, status=FindingStatus.IN_PROGRESS)
+    await ledger.suppress(suppress())
+    assert (await edit(ledger, found, comment="still")).status == FindingStatus.SUPPRESSED
+    await ledger.unsuppress("t", "s1")
+    assert (await ledger.get("t", found.id)).status == FindingStatus.IN_PROGRESS
+    await edit(ledger, found, status=FindingStatus.SUPPRESSED)
+    await ledger.suppress(suppress())
+    await ledger.unsuppress("t", "s1")
+    assert (await ledger.get("t", found.id)).status == FindingStatus.SUPPRESSED
+
+
+async def test_what_is_resolved_is_neither_held_nor_counted(ledger: Any) -> None:
+    await ledger.record([sighting()])
+    (found,) = await ledger.page("t", FindingFilter(), None, 1)
+    await edit(ledger, found, status=FindingStatus.RESOLVED)
+    assert (await ledger.preview(suppress(), 9))[0] == 0
+    assert (await ledger.suppress(suppress()))[1] == 0
+    assert (await ledger.get("t", found.id)).status == FindingStatus.RESOLVED
+    # Seen again it is new, and held.
+    await ledger.record([sighting()])
+    assert (await ledger.get("t", found.id)).status == FindingStatus.SUPPRESSED
+
+
+async def test_risk_fades_in_lists_by_the_time_of_the_flows(database: Any) -> None:
+    now = [NOW]
+    ledger = Ledger(SqlalchemyFindingStore(database.engine), limit=10, half_life_seconds=3600, clock_ns=lambda: now[0])
+    hour = 3600 * 10**9
+    await ledger.record([replace(sighting(), first_seen_ns=NOW - 9 * hour, last_seen_ns=NOW - 8 * hour)])
+
+    async def left() -> float:
+        (found,) = await ledger.page("t", FindingFilter(), None, 9)
+        assert found.risk == 0.6
+        return float(found.fading)
+
+    assert await left() == 1
+    ledger.advance("t", NOW - 7 * hour)
+    assert await left() == pytest.approx(0.5)
+    ledger.advance("other", NOW)
+    assert await left() == pytest.approx(0.5)
+    ledger.advance("t", NOW)
+    assert await left() == 0
+    await ledger.close()
+    # The time of the flows is kept over a restart.
+    again = Ledger(SqlalchemyFindingStore(database.engine), limit=10, half_life_seconds=3600)
+    assert (await again.page("t", FindingFilter(), None, 9))[0].fading == 0
+    await again.close()
+
+
+async def test_retention_deletes_what_is_old_and_what_is_too_much_the_resolved_first(database: Any) -> None:
+    now = [NOW]
+    day = 86_400 * 10**9
+    ledger = Ledger(
+        SqlalchemyFindingStore(database.engine), limit=100, retention=Retention(days=10, findings=3, labels=1),
+        clock_ns=lambda: now[0],
+    )  # fmt: skip
+    await ledger.record([sighting("10.0.0.1")])
+    now[0] += 9 * day
+    await ledger.record([sighting(f"10.0.0.{i}") for i in range(2, 7)])
+    await edit(
+        ledger, await ledger.get("t", sighting("10.0.0.6").evidence.id),
+        status=FindingStatus.RESOLVED, analyst_verdict=AnalystVerdict.BENIGN,
+    )  # fmt: skip
+    now[0] += 2 * day
+    await ledger.sweep()
+    # 10.0.0.1 was too old; of the five others the resolved one went although it changed last, then the oldest.
+    assert names(await ledger.page("t", FindingFilter(), None, 9)) == ["10.0.0.5", "10.0.0.4", "10.0.0.3"]
+    assert (ledger.counters.expired, ledger.counters.surplus, ledger.counters.labels) == (1, 2, 0)
+    await ledger.close()
+
+
+async def test_a_watch_that_missed_a_deletion_is_told(ledger: Any) -> None:
+    await ledger.record([sighting("10.0.0.1")])
+    watch = ledger.watch("t", None, existing=True, min_threat_level=0)
+    _, position = await anext(watch)
+    await watch.aclose()
+    await ledger.record([sighting("10.0.0.2")])
+    ledger._store.prune(NOW * 2, 10, 10, 10)
+    with pytest.raises(OutOfRangeError, match="deleted by retention"):
+        await anext(ledger.watch("t", position, existing=False, min_threat_level=0))
+    with pytest.raises(InvalidArgumentError, match="resume_token"):
+        await anext(ledger.watch("t", 10**9, existing=False, min_threat_level=0))
+
+
+async def test_a_watch_reads_no_further_than_it_is_read(ledger: Any) -> None:
+    await ledger.record([sighting(f"10.0.{i // 200}.{i % 200 + 1}") for i in range(500)])
+    asked: list[int] = []
+    changed_since = ledger._store.changed_since
+    ledger._store.changed_since = lambda tenant, change, limit: (
+        asked.append(limit) or changed_since(tenant, change, limit)
+    )
+    watch = ledger.watch("t", None, existing=True, min_threat_level=0)
+    seen = [await anext(watch) for _ in range(3)]
+    assert (asked, len(seen)) == ([200], 3)
+    seen += [await anext(watch) for _ in range(497)]
+    assert len({found.entity for found, _ in seen}) == 500
+    await watch.aclose()
+
+
+async def test_sweeping_ends_suppressions_and_tells_watchers(database: Any) -> None:
+    now = [NOW]
+    ledger = Ledger(SqlalchemyFindingStore(database.engine), limit=10, clock_ns=lambda: now[0])
+    await ledger.record([sighting()])
+    await ledger.suppress(suppress(expire_ns=NOW + 10))
+    watch = ledger.watch("t", None, existing=True, min_threat_level=0)
+    assert (await anext(watch))[0].status == FindingStatus.SUPPRESSED
+    now[0] += 20
+    await ledger.sweep()
+    assert (await anext(watch))[0].status == FindingStatus.NEW
+    await watch.aclose()
+    await ledger.close()
+
+
+async def test_what_comes_again_waits_for_what_it_reported(database: Any) -> None:
+    store = BrokenOnce(SqlalchemyFindingStore(database.engine))
+    ledger = Ledger(store, limit=10)
+    with pytest.raises(UnavailableError):
+        await ledger.record([sighting()])
+    assert not ledger.settled
+    await ledger.record([])
+    assert ledger.settled
+    assert len(await ledger.page("t", FindingFilter(), None, 9)) == 1
+    await ledger.close()
