@@ -431,7 +431,7 @@ async def test_sweeping_ends_suppressions_and_tells_watchers(database: Any) -> N
     ledger = Ledger(SqlalchemyFindingStore(database.engine), limit=10, clock_ns=lambda: now[0])
     await ledger.record([sighting()])
     await ledger.suppress(suppress(expire_ns=NOW + 10))
-    watch = ledger.watch("t", None, existing=True, min_threat_level=0)
+    watch: Any = ledger.watch("t", None, existing=True, min_threat_level=0)
     assert (await anext(watch))[0].status == FindingStatus.SUPPRESSED
     now[0] += 20
     await ledger.sweep()
