@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from securenet_detection import fusion, verdicts
 from securenet_detection.behaviours.interface import Definition, Observed, Usage
+from securenet_detection.behaviours.names import NameReader
 from securenet_detection.behaviours.observation import Observation
+from securenet_detection.behaviours.publicsuffixlist_rules import public_suffixes
 from securenet_detection.findings.sighting import Origin
 from securenet_detection.intel.index import IntelIndex
 from securenet_detection.intel.threat_intel import THREAT_INTEL, ThreatIntel
@@ -71,6 +73,12 @@ class Engine:
         self._intel = intel
         seed = settings.state.hash_seed
         self._seed = secrets.randbits(62) if seed is None else seed
+        self._names = NameReader(
+            seed=self._seed,
+            suffixes=public_suffixes,
+            local=settings.names.local_domains,
+            reputation=settings.names.reputation_domains,
+        )
         self._blank = FlowState.smallest(settings)
         #: What is remembered; a stream leases the named states that it uses.
         self.states = FlowStates(settings)
@@ -126,7 +134,8 @@ class Engine:
         *,
         learn: bool,
     ) -> BatchVerdicts:
-        seen = Observation.of(batch, seed=self._seed, ordinal=state.ordinal, learn=learn)
+        names = self._names.read(batch)
+        seen = Observation.of(batch, seed=self._seed, ordinal=state.ordinal, learn=learn, names=names)
         columns: Columns = []
         for behaviour in state.behaviours:
             if isinstance(behaviour, ThreatIntel):
@@ -176,8 +185,9 @@ class Engine:
         """Compiles every loop, or loads it from the disk cache. Takes seconds without one, so not on an event loop."""
         state = FlowState.smallest(self._settings)
         zeros = np.zeros((1, 16), np.uint8)
-        batch = FlowBatch(np.zeros(1, np.int64), zeros, zeros, np.full(1, 6, np.uint8))
-        seen = Observation.of(batch, seed=self._seed, ordinal=1, learn=True)
+        text = {"dns_query": Dictionary(np.zeros(1, np.int32), ("www.example.com",))}
+        batch = FlowBatch(np.zeros(1, np.int64), zeros, zeros, np.full(1, 6, np.uint8), text=text)
+        seen = Observation.of(batch, seed=self._seed, ordinal=1, learn=True, names=self._names.read(batch))
         columns: Columns = []
         for behaviour in state.behaviours:
             if isinstance(behaviour, ThreatIntel):

@@ -58,6 +58,14 @@ def test_a_tunnel_in_echo_messages_is_found_in_packets(shared_data: Path) -> Non
     assert findings(shared_data / "flows/pcaps/icmp-tunnel.pcap") == {("icmp-tunnel", "T1095"): 1}
 
 
+def test_a_tunnel_in_dns_is_suspected_in_packets(shared_data: Path) -> None:
+    assert findings(shared_data / "flows/pcaps/dns-tunnel-iodine.pcap") == {("dns-tunnel", "T1071.004"): 1}
+
+
+def test_a_search_for_generated_domains_is_found(shared_data: Path) -> None:
+    assert findings(shared_data / "flows/zeek-labelled/005-zeek-scenario-malicious")["dga", "T1568.002"] == 1
+
+
 def test_a_syn_scan_is_found_in_packets(shared_data: Path) -> None:
     assert findings(shared_data / "flows/pcaps/synscan.pcap")["vertical-scan", "T1046"] == 1
 

@@ -45,3 +45,13 @@ def test_an_intruder_who_goes_from_host_to_host_is_found(tmp_path: Path, seed: i
 
 def test_an_intruder_who_was_there_before_the_sensor_is_noted(tmp_path: Path) -> None:
     assert levels(tmp_path, 1, "lateral-movement@5m")["lateral-movement"] == ThreatLevel.LOW
+
+
+@pytest.mark.parametrize("attack", ["dns-tunnel@20m", "dns-tunnel@10m:encoding=hex,rate=0.3,length=120"])
+def test_data_in_names_is_found(tmp_path: Path, attack: str) -> None:
+    assert levels(tmp_path, 21, attack)["dns-tunnel"] >= ThreatLevel.HIGH
+
+
+@pytest.mark.parametrize("attack", ["dga@20m", "dga@10m:style=hex,rate=0.1"])
+def test_a_search_for_generated_domains_is_found(tmp_path: Path, attack: str) -> None:
+    assert levels(tmp_path, 22, attack)["dga"] >= ThreatLevel.HIGH

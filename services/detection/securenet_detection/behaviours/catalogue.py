@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from securenet_detection.behaviours.beacon import Beacon
 from securenet_detection.behaviours.brute_force import BruteForce
+from securenet_detection.behaviours.dga import Dga
+from securenet_detection.behaviours.dns_tunnel import DnsTunnel
 from securenet_detection.behaviours.exfiltration import Exfiltration
 from securenet_detection.behaviours.flood import Flood
 from securenet_detection.behaviours.horizontal_scan import HorizontalScan
@@ -25,6 +27,8 @@ def behaviours(settings: DetectorSettings) -> tuple[Behaviour, ...]:
     return (
         Beacon(settings.beacon, settings.state, outside),
         BruteForce(settings.brute_force, settings.state),
+        Dga(settings.dga, settings.state),
+        DnsTunnel(settings.dns_tunnel, settings.state),
         Exfiltration(settings.exfiltration, settings.state, outside),
         Flood(settings.flood, settings.state),
         HorizontalScan(settings.horizontal_scan, settings.state),

@@ -96,13 +96,25 @@ class Episodes:
         )  # fmt: skip
         return self._keep(seen, sampled[:taken], out if standing else None)
 
-    def walk(self, seen: Observation, *, attempts: NDArray[np.bool_], steps: Int64) -> Int64 | None:
-        """Walks over first contacts: :func:`.kernels.walk_sequentially`; None where no row has evidence."""
+    def walk(
+        self,
+        seen: Observation,
+        *,
+        attempts: NDArray[np.bool_],
+        steps: Int64,
+        members: Int64 | None = None,
+        failed: NDArray[np.bool_] | None = None,
+    ) -> Int64 | None:
+        """Walks over a source's first contacts: :func:`.kernels.walk_sequentially`; None where no row has evidence.
+
+        Contacts are with destinations, and fail as connections do, unless `members` and `failed` say otherwise.
+        """
         out = np.zeros((len(seen), 7), np.int64)
         sampled = np.empty((len(seen), 2), np.int64)
         taken, standing = kernels.walk_sequentially(
-            self.index, self.rows, self.counters, self.members, self.member_counters, seen.src, seen.dst, attempts,
-            seen.failed, seen.start_time_ns, steps, self.window_ns, seen.ordinal, seen.learn, out, sampled,
+            self.index, self.rows, self.counters, self.members, self.member_counters, seen.src,
+            seen.dst if members is None else members, attempts, seen.failed if failed is None else failed,
+            seen.start_time_ns, steps, self.window_ns, seen.ordinal, seen.learn, out, sampled,
         )  # fmt: skip
         return self._keep(seen, sampled[:taken], out if standing else None)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securenet_detection.behaviours import kernels
+from securenet_detection.behaviours.names import QueriedNames
 from securenet_flows.batch import CONN_STATES, FlowBatch
 
 Bool = NDArray[np.bool_]
@@ -41,6 +42,7 @@ class Observation:
             one are answers seen from the wrong side, and echo is the only ICMP that asks.
         dst_port: int64 (n,), 0 where absent and for ICMP.
         protocol: int64 (n,).
+        names: what is known of the names that rows asked DNS for; None where none did, or nobody read them.
         ordinal: of the first row among all rows that the tenant ever sent, from 1.
         learn: False for a dry run.
     """
@@ -55,11 +57,14 @@ class Observation:
     failed: Bool
     dst_port: Int64
     protocol: Int64
+    names: QueriedNames | None
     ordinal: int
     learn: bool
 
     @classmethod
-    def of(cls, batch: FlowBatch, *, seed: int, ordinal: int, learn: bool) -> Observation:
+    def of(
+        cls, batch: FlowBatch, *, seed: int, ordinal: int, learn: bool, names: QueriedNames | None = None
+    ) -> Observation:
         """Makes the shared columns. `seed` keys the hashes of addresses."""
         src_addr, dst_addr = _owned(batch.src_addr), _owned(batch.dst_addr)
         dst_kind = kernels.address_kinds(dst_addr)
@@ -85,6 +90,7 @@ class Observation:
             failed=failed,
             dst_port=dst_port,
             protocol=protocol,
+            names=names,
             ordinal=ordinal,
             learn=learn,
         )

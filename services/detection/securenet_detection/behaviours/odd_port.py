@@ -3,8 +3,8 @@
 Definition: Zeek's dynamic protocol detection names a connection's `service` by what is spoken, whatever the port. A
 service is odd where the port is neither its IANA registration nor one of its usual alternates (the table below). HTTP
 and TLS are spoken on ports of all kinds, so they are odd only on ports that are registered to other, well-known
-services. Only connections that were answered count. MITRE ATT&CK T1571, Non-Standard Port; Zeek's documentation on
-dynamic protocol detection ("ProtocolDetector::Protocol_Found").
+services. Of several services in one connection none may belong. Only connections that were answered count. MITRE ATT&CK
+T1571, Non-Standard Port; Zeek's documentation on dynamic protocol detection ("ProtocolDetector::Protocol_Found").
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ class OddPort:
         )
 
     def observe(self, seen: Observation) -> Observed | None:
-        known = self._known(seen)
-        odd = self._odd[known, seen.dst_port] & ~seen.failed & ~seen.dst_group
+        odd, strict = self._judge(seen)
+        odd &= ~seen.failed & ~seen.dst_group
         odd &= (seen.batch.number("resp_bytes").astype(np.int64) > 0) | ~seen.batch.has("resp_bytes")
         thresholds = np.full(len(seen), self._settings.flows, np.int64)
         out = self._episodes.count(
@@ -114,7 +114,7 @@ class OddPort:
         if out is None:
             return None
         # One's own programs are found on all kinds of ports; what leaves the network on one has a reason to.
-        leaving = seen.src_local & ~seen.dst_local & (known > 0) & (known <= len(STRICT))
+        leaving = seen.src_local & ~seen.dst_local & strict
         return evidence(
             out,
             measured=out[:, 0].astype(np.float64),
@@ -123,8 +123,8 @@ class OddPort:
             technique=np.zeros(len(seen), np.uint8),
         )
 
-    def _known(self, seen: Observation) -> NDArray[np.int64]:
-        """int64 (n,): position of each row's service in the table; 0 where it has none that is judged."""
+    def _judge(self, seen: Observation) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Boolean (n,): rows whose port is odd for every service that was recognised; rows with strict ones only."""
         column = seen.batch.texts("service")
         codes, values = column.codes, column.values
         if len(values) > _FEW:
@@ -133,15 +133,24 @@ class OddPort:
             absent = int(len(used) > 0 and used[0] < 0)
             values = tuple(values[code] for code in used[absent:].tolist())
             codes = (again.reshape(-1) - absent).astype(np.int32)
-        positions = np.array([*(self._read(value) for value in values), 0], np.int64)
-        return positions[codes]
+        known = np.zeros((len(values) + 1, _NAMES), np.int64)
+        for row, value in enumerate(values):
+            positions = self._read(value)
+            known[row, : len(positions)] = positions
+        odd = known[codes, 0] > 0
+        for place in range(_NAMES):
+            if not known[:, place].any():
+                break
+            positions_here = known[codes, place]
+            odd &= self._odd[positions_here, seen.dst_port] | (positions_here == 0)
+        strict = (known[:, 0] > 0) & (known <= len(STRICT)).all(axis=1)
+        return odd, strict[codes]
 
-    def _read(self, service: str) -> int:
-        # A connection in which several were recognised is judged by the last, which the others carry: "ssl,smtp".
-        found = 0
-        for name in service[:_LONGEST].lower().split(",", _NAMES)[:_NAMES]:
-            found = self._position.get(_ALIASES.get(name, name), found)
-        return found
+    def _read(self, service: str) -> list[int]:
+        """Positions in the table of the services that a connection's are: several may speak in one, as SMB and NTLM."""
+        names = service[:_LONGEST].lower().split(",", _NAMES)[:_NAMES]
+        found = (self._position.get(_ALIASES.get(name, name), 0) for name in names)
+        return [position for position in found if position]
 
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.source(row), seen.destination(row), int(seen.dst_port[row]))
