@@ -73,6 +73,7 @@ async def _open_intel(settings: DetectionSettings) -> AsyncIterator[IntelLibrary
     library = IntelLibrary(bounds.folder or settings.data_dir / "intel", limits)
     await library.open()
     yield library
+    await library.close()
 
 
 async def _open_engine(settings: DetectionSettings, models: ModelSlot, intel: IntelLibrary) -> AsyncIterator[Engine]:
@@ -159,10 +160,10 @@ def _probes(database: Database, models: ModelSlot, intel: IntelLibrary) -> list[
     ]
 
 
-async def _export_metrics(
-    runtime: Runtime, analysis: Analysis, engine: Engine, models: ModelSlot, ledger: Ledger
+async def _export_metrics(  # noqa: PLR0917 - what is measured
+    runtime: Runtime, analysis: Analysis, engine: Engine, models: ModelSlot, ledger: Ledger, intel: IntelLibrary
 ) -> AsyncIterator[EngineCollector]:
-    collector = EngineCollector(analysis, engine, models, ledger)
+    collector = EngineCollector(analysis, engine, models, ledger, intel)
     runtime.registry.register(collector)
     yield collector
     runtime.registry.unregister(collector)
@@ -181,7 +182,7 @@ class DetectionContainer(ServiceContainer):
     follower = providers.Resource(_follow_registry, settings, models)
     load = providers.Resource(_watch_load, settings)
     analysis = providers.Singleton(Analysis, engine, ledger, load, chunk_rows=settings.provided.chunk_rows)
-    collector = providers.Resource(_export_metrics, runtime, analysis, engine, models, ledger)
+    collector = providers.Resource(_export_metrics, runtime, analysis, engine, models, ledger, intel)
     servicer = providers.Singleton(
         DetectionServicer,
         analysis=analysis,

@@ -10,13 +10,17 @@ from prometheus_client.registry import Collector
 from securenet_detection.analysis import Analysis
 from securenet_detection.engine import Engine
 from securenet_detection.findings.ledger import Ledger
+from securenet_detection.intel.library import IntelLibrary
 from securenet_detection.models.serving import ModelSlot
 
 
 class EngineCollector(Collector):
     """Reads counters when it is scraped; the hot path only adds to plain numbers."""
 
-    def __init__(self, analysis: Analysis, engine: Engine, models: ModelSlot, ledger: Ledger) -> None:
+    def __init__(
+        self, analysis: Analysis, engine: Engine, models: ModelSlot, ledger: Ledger, intel: IntelLibrary
+    ) -> None:
+        self._intel = intel
         self._analysis = analysis
         self._ledger = ledger
         self._engine = engine
@@ -50,6 +54,8 @@ class EngineCollector(Collector):
             evictions.add_metric([status.definition.name], status.usage.evictions)
         yield entries
         yield evictions
+        yield GaugeMetricFamily("securenet_detection_indicators", "Indicators held.", value=self._intel.indicators)
+        yield GaugeMetricFamily("securenet_detection_intel_bytes", "Memory of indicators.", value=self._intel.nbytes)
         model = GaugeMetricFamily("securenet_detection_model", "1 for the model that scores.", labels=["name"])
         current = self._models.current
         if current is not None:

@@ -239,3 +239,16 @@ async def test_real_feeds(stub: Any, shared_data: Path) -> None:
     assert answer.matches[1].indicators[0].indicator_id.startswith("indicator--")
     found = await verdict(stub, flow(1, dst="77.90.185.20"))
     assert found.threat_level == verdict_pb2.THREAT_LEVEL_HIGH
+
+
+async def test_a_caller_that_leaves_neither_breaks_nor_holds_up_anything(stub: Any) -> None:
+    listed = b"".join(b"198.18.%d.%d\n" % (n // 250, n % 250 + 1) for n in range(20_000))
+    for wait in (0.0, 0.02, 0.1):
+        call = stub.ImportIndicators(parts(listed, replace=True, size=4096), timeout=TIMEOUT)
+        await asyncio.sleep(wait)
+        call.cancel()
+    for _ in range(10):
+        await send(stub, listed + b"203.0.113.9\n", replace=True)
+    assert (await verdict(stub, flow(1))).evidence
+    feeds = await stub.ListIndicatorFeeds(intel_pb2.ListIndicatorFeedsRequest(), timeout=TIMEOUT)
+    assert [feed.indicator_count for feed in feeds.feeds] == [20_001]

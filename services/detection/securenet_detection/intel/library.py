@@ -11,10 +11,10 @@ import hashlib
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final, TypeVar
 
 import numpy as np
 
@@ -30,6 +30,8 @@ from securenet_detection.intel.feeds import DEFAULT_CONFIDENCE, Document, Feed, 
 from securenet_detection.intel.index import Answer, IntelIndex
 from securenet_detection.intel.indicator_set import BrokenSetError, IndicatorSet, read_set, write_set
 from securenet_detection.intel.tables import Tables
+
+Changed = TypeVar("Changed")
 
 _SUFFIX: Final = ".intel"
 
@@ -75,6 +77,7 @@ class IntelLibrary:
         self._indexes: dict[str, IntelIndex] = {}
         self._changing = asyncio.Lock()
         self._uploads = 0
+        self._running: set[asyncio.Task[Any]] = set()
         self._log = get_logger("intel")
         #: Files that could not be read at the start, with the reason.
         self.broken: tuple[str, ...] = ()
@@ -135,13 +138,13 @@ class IntelLibrary:
                 retry_after=5.0,
             )  # fmt: skip
         self._uploads += 1
+        upload = tempfile.TemporaryFile()  # noqa: SIM115 - closed by whoever has it last
         try:
-            with tempfile.TemporaryFile() as upload:
-                await self._receive(upload, chunks)
-                async with self._changing:
-                    return await self._import(tenant, header, upload)
-        finally:
-            self._uploads -= 1
+            await self._receive(upload, chunks)
+        except BaseException:
+            self._dismiss(upload)
+            raise
+        return await self._finish(self._import(tenant, header, upload))
 
     async def delete_feed(self, tenant: str, name: str) -> int:
         """Takes a feed out; the version of the set without it.
@@ -149,6 +152,24 @@ class IntelLibrary:
         Raises:
             NotFoundError: the tenant has no such feed.
         """
+        return await self._finish(self._delete(tenant, name))
+
+    async def close(self) -> None:
+        """Waits for changes that were begun."""
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _finish(self, change: Coroutine[Any, Any, Changed]) -> Changed:
+        """Ends what was begun, also where the caller leaves: a file must not be newer than what is in use."""
+        task = asyncio.create_task(change)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    def _dismiss(self, upload: IO[bytes]) -> None:
+        upload.close()
+        self._uploads -= 1
+
+    async def _delete(self, tenant: str, name: str) -> int:
         async with self._changing:
             stored = self._sets.get(tenant)
             if stored is None or stored.feed(name) is None:
@@ -170,9 +191,16 @@ class IntelLibrary:
         upload.seek(0)
 
     async def _import(self, tenant: str, header: FeedHeader, upload: IO[bytes]) -> Imported:
+        try:
+            async with self._changing:
+                content = await asyncio.to_thread(upload.read)
+                return await self._take_in(tenant, header, content)
+        finally:
+            self._dismiss(upload)
+
+    async def _take_in(self, tenant: str, header: FeedHeader, content: bytes) -> Imported:
         stored = self._sets.get(tenant) or IndicatorSet.empty(tenant)
         known = stored.feed(header.name)
-        content = await asyncio.to_thread(upload.read)
         digest = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
         if known is not None and known.digest != digest and not header.replace:
             raise AlreadyExistsError(
