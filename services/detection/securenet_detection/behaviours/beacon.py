@@ -60,7 +60,8 @@ class Beacon:
         )
         self._pairs = Entities(state.rings, loops.WIDTH)
         self._rings = np.zeros((state.rings, 2, loops.RING), np.int64)
-        self._candidates = np.zeros((state.entities, loops.CANDIDATE_WIDTH), np.int64)
+        self._candidates = np.zeros((state.entities, 2), np.int64)
+        self._kept = np.zeros((state.entities, loops.CANDIDATE_WIDTH), np.int64)
         self._candidate_counters = np.zeros(3, np.int64)
         self._clock = np.zeros(1, np.int64)
         self._null, self._shares, self._counts = beacon_null.table()
@@ -86,7 +87,7 @@ class Beacon:
         sent, received = amount(seen, "orig_bytes"), amount(seen, "resp_bytes")
         out, sampled = outputs(seen)
         taken, standing = loops.follow_pairs(
-            self._candidates, self._candidate_counters, *self._pairs.table, self._rings, self._clock,
+            self._candidates, self._kept, self._candidate_counters, *self._pairs.table, self._rings, self._clock,
             outward.pair,
             # Without an answer there was no call; this leaves out multicast, too, which nobody answers.
             outward.leaves & ~seen.failed & (received > 0) & ~_clocks(seen, sent),
@@ -117,7 +118,7 @@ class Beacon:
             entries=int(self._candidate_counters[tables.ENTRIES]),
             capacity=len(self._candidates),
             evictions=int(self._candidate_counters[tables.EVICTIONS]),
-            bytes=self._candidates.nbytes + self._rings.nbytes,
+            bytes=self._candidates.nbytes + self._kept.nbytes + self._rings.nbytes,
         )
         return self._pairs.usage() + candidates + self._outside.usage()
 

@@ -60,13 +60,13 @@ WIDTH: Final = HOURLY + HOURS
 RING: Final = 64
 #: The arrival with which a pair gets a ring.
 _COMES_BACK: Final = 3
-#: Columns of a candidate: key, last use, arrivals, and time (ms) and bytes of each arrival before it gets a ring.
-CANDIDATE_WIDTH: Final = 3 + 2 * (_COMES_BACK - 1)
+#: Columns of a candidate: arrivals, and time (ms) and bytes of each arrival before it gets a ring.
+CANDIDATE_WIDTH: Final = 1 + 2 * (_COMES_BACK - 1)
 #: Arrivals closer than this are one: what a program opens together. RITA counts seconds, too.
 _TOGETHER: Final = 1000
 _FEWEST: Final = 16
 #: Arrivals from which they are sampled, so that the many pairs that never are judged cost none.
-_SAMPLED_FROM: Final = 8
+_SAMPLED_FROM: Final = 12
 #: Bytes from which a call hands over data and does not only ask.
 _MUCH: Final = 100_000
 _BARS: Final = 8
@@ -169,14 +169,31 @@ def _two_modes(bars: _Array, n: int) -> Any:
 
 @numba.njit(inline="always")
 def _judge_pair(  # noqa: PLR0917 - numba takes arguments by position
-    row: _Array, ring: _Array, sizes: _Array, work: _Array, null: _Array, shares: _Array, counts: _Array, since: int
+    row: _Array,
+    ring: _Array,
+    sizes: _Array,
+    work: _Array,
+    null: _Array,
+    shares: _Array,
+    counts: _Array,
+    since: int,
+    least: int,
 ) -> Any:
-    """Score of a pair in thousandths; 0 with fewer than sixteen arrivals apart. Leaves its percentile in the row."""
+    """Score of a pair in thousandths; 0 with fewer than sixteen arrivals apart, or with a percentile below `least`."""
     filled = row[FILLED]
     times, gaps, spare = work[0], work[1], work[2]
+    # The oldest first.
+    begin = row[ARRIVALS] % RING if filled == RING else 0
     for k in range(filled):
-        times[k] = ring[k]
-    times[:filled].sort()
+        times[k] = ring[(begin + k) % RING]
+    # All but in order, so that inserting is the shortest.
+    for k in range(1, filled):
+        value = times[k]
+        j = k - 1
+        while j >= 0 and times[j] > value:
+            times[j + 1] = times[j]
+            j -= 1
+        times[j + 1] = value
     n = 0
     for k in range(1, filled):
         gap = times[k] - times[k - 1]
@@ -187,6 +204,8 @@ def _judge_pair(  # noqa: PLR0917 - numba takes arguments by position
         return 0
     timing = _percentile(null, shares, counts, n + 1, _regularity(gaps, n, spare))
     row[PERCENTILE] = int(timing * 1e6)
+    if row[PERCENTILE] < least:
+        return 0
 
     volumes = work[1]
     for k in range(filled):
@@ -226,29 +245,27 @@ def _judge_pair(  # noqa: PLR0917 - numba takes arguments by position
 
 
 @numba.njit(inline="always")
-def _candidate(candidates: _Array, counters: _Array, key: int, ordinal: int) -> int:
+def _candidate(index: _Array, kept: _Array, counters: _Array, key: int, ordinal: int) -> int:
     """The slot of a pair without a ring, with one arrival more."""
-    slot = _find(candidates, key)
+    slot = _find(index, key)
     if slot < 0:
-        slot = _oldest(candidates, key)
-        if candidates[slot, 1] == 0:
+        slot = _oldest(index, key)
+        if index[slot, 1] == 0:
             counters[ENTRIES] += 1
         else:
             counters[EVICTIONS] += 1
-        candidates[slot, 0] = key
-        candidates[slot, 2] = 0
-    candidates[slot, 1] = ordinal
-    candidates[slot, 2] += 1
+        index[slot, 0] = key
+        kept[slot, 0] = 0
+    index[slot, 1] = ordinal
+    kept[slot, 0] += 1
     return slot
 
 
 @numba.njit(inline="always")
-def _promote(  # noqa: PLR0917 - numba takes arguments by position
-    candidate: _Array, counters: _Array, row: _Array, ring: _Array, window: int, first: int
-) -> None:
-    """Hands what was kept of a candidate to its row and ring, and frees its place."""
+def _promote(kept: _Array, row: _Array, ring: _Array, window: int, first: int) -> None:
+    """Hands what was kept of a candidate to its row and ring."""
     for k in range(_COMES_BACK - 1):
-        now, sent = candidate[3 + 2 * k], candidate[4 + 2 * k]
+        now, sent = kept[1 + 2 * k], kept[2 + 2 * k]
         before = row[NEWEST]
         if _moved(row, now, window):
             if row[ARRIVALS] == 0 or row[NEWEST] - before > window:
@@ -260,8 +277,6 @@ def _promote(  # noqa: PLR0917 - numba takes arguments by position
                 _arrives(row, ring, now, sent)
     if row[ARRIVALS] > 0:
         row[FIRST] = min(first, row[BORN] * _MS)
-    candidate[1] = 0
-    counters[ENTRIES] -= 1
 
 
 @numba.njit(inline="always")
@@ -335,6 +350,7 @@ def _level(score: int, limits: _Array, name_service: bool, prevalence: int) -> i
 @_jit()
 def follow_pairs(  # noqa: PLR0912, PLR0915, PLR0917 - one pass over the rows; numba takes arguments by position
     candidates: _Array,
+    kept: _Array,
     candidate_counters: _Array,
     index: _Array,
     rows: _Array,
@@ -361,7 +377,8 @@ def follow_pairs(  # noqa: PLR0912, PLR0915, PLR0917 - one pass over the rows; n
     """Keeps when each pair that comes back met, and judges now and then whether that is regular.
 
     Args:
-        candidates: int64 (slots, CANDIDATE_WIDTH), pairs that met once or twice; candidate_counters: int64 (3,).
+        candidates, kept, candidate_counters: pairs that met once or twice, int64 (slots, 2), (slots,
+            CANDIDATE_WIDTH), (3,).
         index, rows, counters: pairs that came back, int64 (slots, 2), (slots, WIDTH), (3,).
         rings: int64 (slots, 2, RING), their last times (ms) and bytes sent.
         clock: int64 (1,), ms at which the first row came, 0 before it.
@@ -391,13 +408,16 @@ def follow_pairs(  # noqa: PLR0912, PLR0915, PLR0917 - one pass over the rows; n
             if clock[0] == 0 or now < clock[0]:
                 clock[0] = now
             if slot < 0:
-                waiting = candidates[_candidate(candidates, candidate_counters, keys[i], ordinal + i)]
-                if waiting[2] < _COMES_BACK:
-                    waiting[1 + 2 * waiting[2]] = now
-                    waiting[2 + 2 * waiting[2]] = sent[i]
+                candidate = _candidate(candidates, kept, candidate_counters, keys[i], ordinal + i)
+                waiting = kept[candidate]
+                if waiting[0] < _COMES_BACK:
+                    waiting[2 * waiting[0] - 1] = now
+                    waiting[2 * waiting[0]] = sent[i]
                     continue
-                slot = _place(index, rows, counters, keys[i], min(now, waiting[3]), now - window)
-                _promote(waiting, candidate_counters, rows[slot], rings[slot], window, times[i])
+                candidates[candidate, 1] = 0
+                candidate_counters[ENTRIES] -= 1
+                slot = _place(index, rows, counters, keys[i], min(now, waiting[1]), now - window)
+                _promote(waiting, rows[slot], rings[slot], window, times[i])
             index[slot, 1] = ordinal + i
             row = rows[slot]
             before = row[NEWEST]
@@ -411,8 +431,10 @@ def follow_pairs(  # noqa: PLR0912, PLR0915, PLR0917 - one pass over the rows; n
                 if row[ARRIVALS] >= _SAMPLED_FROM:
                     taken = _sample(row, counters, sampled, taken, i)
                 if abs(now - before) >= _TOGETHER and _arrives(row, rings[slot], now, sent[i]):
-                    score = _judge_pair(row, rings[slot, 0], rings[slot, 1], work, null, shares, counts, clock[0])
-                    if score >= limits[0] and row[PERCENTILE] >= limits[2]:
+                    score = _judge_pair(
+                        row, rings[slot, 0], rings[slot, 1], work, null, shares, counts, clock[0], limits[2]
+                    )
+                    if score >= limits[0]:
                         if row[ACTIVE] == 0:
                             row[MEASURED] = 0
                         _measure(row, score, limits[0])

@@ -424,7 +424,7 @@ HOUR, HOUR_BYTES, HISTORY, USUAL, HISTOGRAM = range(OWN, OWN + 5)
 BUCKETS: Final = 48
 SOURCE_WIDTH: Final = HISTOGRAM + BUCKETS
 
-#: Bytes below which a flow makes nobody an uploader: pairs that send no more are not followed.
+#: Bytes below which a flow makes nobody an uploader: pairs and sources that send no more are not followed.
 _LITTLE: Final = 4096
 
 #: Hours after which a source's history counts half.
@@ -500,20 +500,22 @@ def add_uploads(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over the ro
         now = times[i] // _MS
         event = NOTHING
         if counted[i] and learn:
-            source = source_rows[
-                _claim(source_index, source_rows, source_counters, sources[i], ordinal + i, now - 7 * 24 * _HOUR)
-            ]
-            if _moved(source, now, 24 * _HOUR):
-                hour = now // _HOUR
-                if hour > source[HOUR]:
-                    if source[HOUR_BYTES] > 0:
-                        _close_hour(source)
-                    source[HOUR] = hour
-                    source[HOUR_BYTES] = 0
-                source[HOUR_BYTES] = min(source[HOUR_BYTES] + sent[i], MOST)
-            usual = source[USUAL] if source[HISTORY] >= limits[3] else 0
-            slot = _find(index, keys[i]) if sent[i] < _LITTLE else 0
-            if slot < 0:
+            usual = 0
+            if sent[i] >= _LITTLE:
+                source = source_rows[
+                    _claim(source_index, source_rows, source_counters, sources[i], ordinal + i, now - 7 * 24 * _HOUR)
+                ]
+                if _moved(source, now, 24 * _HOUR):
+                    hour = now // _HOUR
+                    if hour > source[HOUR]:
+                        if source[HOUR_BYTES] > 0:
+                            _close_hour(source)
+                        source[HOUR] = hour
+                        source[HOUR_BYTES] = 0
+                    source[HOUR_BYTES] = min(source[HOUR_BYTES] + sent[i], MOST)
+                if source[HISTORY] >= limits[3]:
+                    usual = source[USUAL]
+            elif _find(index, keys[i]) < 0:
                 continue
             slot = _claim(index, rows, counters, keys[i], ordinal + i, now - window)
             row = rows[slot]
@@ -537,7 +539,7 @@ def add_uploads(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over the ro
                 if sent[i] > 0 and 16 * total >= threshold:
                     taken = _sample(row, counters, sampled, taken, i)
                 upload = float(total) - float(back) >= asymmetry * (float(total) + float(back))
-                if total >= threshold and upload:
+                if sent[i] >= _LITTLE and total >= threshold and upload:
                     level = _MEDIUM
                     if usual > 0 and total <= 2 * usual:
                         level = _LOW

@@ -14,7 +14,7 @@ Int64 = NDArray[np.int64]
 Float = NDArray[np.float64]
 
 #: Bytes and packets of one flow count no further than this, whatever its log says.
-_MOST = 1 << 46
+MOST_OF_A_FLOW = 1 << 46
 
 #: Times are held this far from the ends of int64, so that no sum or difference of theirs overflows.
 _FARTHEST_NS = 1 << 61
@@ -77,7 +77,7 @@ def times(seen: Observation) -> Int64:
 
 def amount(seen: Observation, name: str) -> Int64:
     """The named column of bytes, packets or nanoseconds, int64 (n,), 0 where absent or negative."""
-    return np.clip(seen.batch.number(name).astype(np.int64), 0, _MOST)
+    return np.clip(seen.batch.number(name).astype(np.int64), 0, MOST_OF_A_FLOW)
 
 
 def within(amounts: Int64, seen: Observation, window_seconds: float) -> Int64:

@@ -7,7 +7,8 @@ kept as a histogram by powers of two, so it is right to a factor of two. ATT&CK 
 producer-consumer ratio of C. Bullard, "Argus", FloCon 2014.
 
 A backup looks the same the first time: it is MEDIUM then, and LOW once a source is known to send that much. HIGH needs
-both, 500 MB and far more than usual. Flows that last longer than the window count by the share of them that fits.
+both, 500 MB and far more than usual. Flows that send less than 4 KiB add to nothing but what came back, and flows that
+last longer than the window count by the share of them that fits.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from securenet_detection.behaviours import connection_kernels as loops
 from securenet_detection.behaviours import kernels
-from securenet_detection.behaviours.entities import Entities, amount, evidence, outputs, times, within
+from securenet_detection.behaviours.entities import MOST_OF_A_FLOW, Entities, evidence, outputs, times
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
 from securenet_detection.behaviours.observation import TCP, Observation
 from securenet_detection.behaviours.outside import bits_of
@@ -74,7 +74,7 @@ class Flood:
         if not shaped.any():
             return None
         out, sampled = outputs(seen)
-        packets = np.maximum(within(amount(seen, "orig_pkts"), seen, self._settings.window_seconds), 1)
+        packets = self._packets(seen, shaped)
         taken, standing = loops.add_flood(
             *self._victims.table, seen.dst, seen.src, shaped, packets, seen.src_local & seen.dst_local, self._limits,
             times(seen), self._window, self._hold, seen.ordinal, seen.learn, out, sampled,
@@ -92,14 +92,23 @@ class Flood:
     def _shaped(self, seen: Observation) -> NDArray[np.bool_]:
         """Boolean (n,): rows of a flood's shape."""
         batch = seen.batch
-        silent = batch.number("resp_bytes") == 0
         state = np.minimum(batch.number("conn_state"), len(CONN_STATES) - 1)
-        tcp = (seen.protocol == TCP) & _NOTHING[state] & silent & (batch.number("orig_bytes") == 0)
-        datagrams = (seen.protocol != TCP) & silent & (batch.number("resp_pkts") == 0)
-        shaped = tcp | (datagrams & batch.has("conn_state"))
-        if shaped.any():
-            shaped &= kernels.address_kinds(np.array(batch.dst_addr)) != _MULTICAST
-        return np.asarray(shaped, np.bool_)
+        silent = (batch.number("resp_bytes") == 0) & (state > 0)
+        tcp = seen.protocol == TCP
+        nothing = _NOTHING[state] & (batch.number("orig_bytes") == 0)
+        shaped: NDArray[np.bool_] = silent & np.where(tcp, nothing, batch.number("resp_pkts") == 0)
+        rows = np.flatnonzero(shaped)
+        shaped[rows] = kernels.address_kinds(batch.dst_addr[rows]) != _MULTICAST
+        return shaped
+
+    def _packets(self, seen: Observation, shaped: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """int64 (n,): packets to the victim within a window; at least one a flow."""
+        rows = np.flatnonzero(shaped)
+        packets = np.ones(len(seen), np.int64)
+        sent = np.clip(seen.batch.number("orig_pkts")[rows].astype(np.int64), 1, MOST_OF_A_FLOW).astype(np.float64)
+        lasts = seen.batch.number("duration_ns")[rows].astype(np.float64) / (self._settings.window_seconds * 1e9)
+        packets[rows] = np.maximum(sent / np.maximum(lasts, 1.0), 1.0).astype(np.int64)
+        return packets
 
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.destination(row), "", None)
