@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Final
-
-import numpy as np
 
 from securenet_detection.findings.sighting import FlowRecord
 from securenet_flows.batch import FlowBatch
@@ -53,11 +52,15 @@ class FlowFinder:
 
     def _index(self) -> dict[str, int]:
         texts = self._batch.text.get("flow_id")
-        if texts is None:
+        if texts is None or not texts.values:
             return {}
-        rows = np.flatnonzero(texts.codes >= 0)
-        # The first of several rows of one identity stands.
-        return {texts.values[texts.codes[at]]: at for at in reversed(rows.tolist())}
+        # Without a loop of ours, since a batch has thousands of rows. Code −1, absent, picks the empty name at the end.
+        lookup = (*texts.values, "")
+        picked = itemgetter(*texts.codes.tolist())(lookup) if len(texts) > 1 else (texts[0] or "",)
+        # Of several rows of one identity the first one stands.
+        rows = dict(zip(reversed(picked), range(len(texts) - 1, -1, -1), strict=True))
+        rows.pop("", None)
+        return rows
 
 
 def _address(packed: bytes) -> str:

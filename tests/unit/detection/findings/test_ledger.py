@@ -415,9 +415,12 @@ async def test_a_watch_reads_no_further_than_it_is_read(ledger: Any) -> None:
     await ledger.record([sighting(f"10.0.{i // 200}.{i % 200 + 1}") for i in range(500)])
     asked: list[int] = []
     changed_since = ledger._store.changed_since
-    ledger._store.changed_since = lambda tenant, change, limit: (
-        asked.append(limit) or changed_since(tenant, change, limit)
-    )
+
+    def counted(tenant: str, change: int, limit: int) -> Any:
+        asked.append(limit)
+        return changed_since(tenant, change, limit)
+
+    ledger._store.changed_since = counted
     watch = ledger.watch("t", None, existing=True, min_threat_level=0)
     seen = [await anext(watch) for _ in range(3)]
     assert (asked, len(seen)) == ([200], 3)
