@@ -7,8 +7,9 @@ kept as a histogram by powers of two, so it is right to a factor of two. ATT&CK 
 producer-consumer ratio of C. Bullard, "Argus", FloCon 2014.
 
 A backup looks the same the first time: it is MEDIUM then, and LOW once a source is known to send that much. HIGH needs
-both, 500 MB and far more than usual. Flows that send less than 4 KiB add to nothing but what came back, and flows that
-last longer than the window count by the share of them that fits.
+both, 500 MB and far more than usual. Flows that send less than 4 KiB add to nothing but what came back, flows that
+nobody answered carry nothing away (those are a flood's), and flows that last longer than the window count by the share
+of them that fits.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Exfiltration:
         out, sampled = outputs(seen)
         taken, standing = loops.add_uploads(
             *self._pairs.table, self._source_index, self._source_rows, self._source_counters,
-            kernels.combine(seen.src, seen.dst), seen.src, outward.leaves,
+            kernels.combine(seen.src, seen.dst), seen.src, outward.leaves & ~seen.failed,
             within(amount(seen, "orig_bytes"), seen, window), within(amount(seen, "resp_bytes"), seen, window),
             self._limits, self._settings.asymmetry, outward.times, self._window, seen.ordinal, seen.learn, out, sampled,
         )  # fmt: skip

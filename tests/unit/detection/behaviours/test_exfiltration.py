@@ -49,6 +49,10 @@ def test_a_video_call_and_a_download_are_benign(levels: Any) -> None:
     assert levels([upload(20, back=9000, at=60 * i) for i in range(30)]) == {}
 
 
+def test_datagrams_that_nobody_answered_carry_nothing_away(levels: Any) -> None:
+    assert "exfiltration" not in levels([upload(900, back=0, protocol=17, state="S0") for _ in range(5)])
+
+
 def test_of_a_long_connection_only_its_share_of_the_hour_counts(levels: Any) -> None:
     ten_hours = {"duration_ns": 36_000 * 10**9}
     assert "exfiltration" not in levels([upload(900, **ten_hours)])
