@@ -18,6 +18,7 @@ from securenet_detection.behaviours.outside import Outside
 from securenet_detection.behaviours.sequential_scan import SequentialScan
 from securenet_detection.behaviours.strobe import Strobe
 from securenet_detection.behaviours.vertical_scan import VerticalScan
+from securenet_detection.intel.threat_intel import ThreatIntel
 from securenet_detection.settings import DetectorSettings
 
 
@@ -38,5 +39,6 @@ def behaviours(settings: DetectorSettings) -> tuple[Behaviour, ...]:
         OddPort(settings.odd_port, settings.state),
         SequentialScan(settings.sequential_scan, settings.state),
         Strobe(settings.strobe, settings.state, outside),
+        ThreatIntel(settings.threat_intel, settings.state),
         VerticalScan(settings.vertical_scan, settings.state),
     )
