@@ -36,7 +36,7 @@ def test_midstream_answers_from_a_server_are_not_a_scan_of_its_client(levels: An
 
 def test_a_reset_after_the_handshake_counts_only_when_nothing_came_back(levels: Any) -> None:
     assert "vertical-scan" not in levels(probe(30, state="RSTOS0", resp_bytes=10))
-    assert "vertical-scan" in levels(probe(30, state="RSTOS0", resp_bytes=0))
+    assert "vertical-scan" in levels(probe(30, state="RSTOS0", resp_bytes=0, every=2.0))
 
 
 def test_the_victim_is_the_peer(engine: Any, batch: Any) -> None:
