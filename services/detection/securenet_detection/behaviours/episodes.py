@@ -87,6 +87,9 @@ class Episodes:
         graded: NDArray[np.bool_] | None = None,
     ) -> Int64 | None:
         """Counts rows in their entities' windows: :func:`.kernels.count_in_window`; None where no row has evidence."""
+        if not self.counters[kernels.ENTRIES] and not weights.any():
+            # Nobody did anything of the kind so far, which for most detectors is the rule.
+            return None
         out = np.zeros((len(seen), 7), np.int64)
         sampled = np.empty((len(seen), 2), np.int64)
         taken, standing = kernels.count_in_window(

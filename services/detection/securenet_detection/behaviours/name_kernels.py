@@ -36,13 +36,13 @@ _Array = Any
 
 
 @numba.njit(inline="always")
-def _step(state: int, byte: int) -> int:
+def _step(state: int, byte: int) -> Any:
     h = (np.uint64(state) ^ np.uint64(byte)) * np.uint64(0x100000001B3)
     return np.int64(h ^ (h >> np.uint64(29)))
 
 
 @numba.njit(inline="always")
-def _lower(byte: int) -> int:
+def _lower(byte: int) -> Any:
     return byte + 32 if 65 <= byte <= 90 else byte
 
 
@@ -63,7 +63,7 @@ def build_rules(blob: _Array, offsets: _Array, kinds: _Array, seed: int, table: 
 
 
 @numba.njit(inline="always")
-def _rule(table: _Array, h: int) -> int:
+def _rule(table: _Array, h: int) -> Any:
     mask = len(table) - 1
     slot = h & mask
     while table[slot, 1] != 0:
@@ -74,7 +74,7 @@ def _rule(table: _Array, h: int) -> int:
 
 
 @numba.njit(inline="always")
-def _entropy(blob: _Array, begin: int, end: int, counts: _Array) -> int:
+def _entropy(blob: _Array, begin: int, end: int, counts: _Array) -> Any:
     """Thousandths of a bit a character; `counts` are zero before and after."""
     size = end - begin
     for k in range(begin, end):
@@ -151,9 +151,7 @@ def tokens(label: _Array, mask: int, out: _Array, shape: _Array) -> int:
 
 
 @numba.njit(inline="always")
-def _score(
-    label: _Array, weights: _Array, shape_weights: _Array, positions: _Array, shape: _Array
-) -> int:
+def _score(label: _Array, weights: _Array, shape_weights: _Array, positions: _Array, shape: _Array) -> Any:
     """Thousandths of the log odds that a label was generated."""
     filled = tokens(label, len(weights) - 1, positions, shape)
     grams = 0.0
