@@ -47,7 +47,7 @@ class Flood:
         self._limits = np.array(
             [
                 max(1, settings.connections_per_second * seconds),
-                bits_of(settings.sources, _BITMAP),
+                int(bits_of(np.array([settings.sources], np.float64), _BITMAP)[0]),
                 max(1, settings.packets_per_second * seconds),
             ]
         ).astype(np.int64)

@@ -9,7 +9,6 @@ malware chooses to look usual.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -89,18 +88,17 @@ class Outside:
         )
 
 
-def bits_of(users: float, bits: int) -> int:
-    """Bits of a bitmap that so many distinct users are expected to set (linear counting)."""
-    return max(1, round(bits * -math.expm1(-users / bits)))
+def bits_of(users: NDArray[np.float64], bits: int) -> NDArray[np.int64]:
+    """Bits of a bitmap that so many distinct users are expected to set (linear counting), at least one; int64 (n,)."""
+    expected: NDArray[np.float64] = np.rint(-bits * np.expm1(-users / bits))
+    return np.maximum(1, expected).astype(np.int64)
 
 
 def _limits(settings: PrevalenceSettings) -> NDArray[np.int64]:
     """int64 (64 · words + 1, 2): by bits set in the bitmap of hosts, until where rare, from where popular."""
     size = 64 * _WORDS
-    limits = np.zeros((size + 1, 2), np.int64)
-    for filled in range(size + 1):
-        hosts = -size * math.log1p(-min(filled, size - 1) / size)
-        popular = min(max(settings.popular_hosts, settings.popular_share * hosts), _MOST_TOLD)
-        rare = max(1.0, settings.rare_share * hosts) if hosts >= settings.known_hosts else 0.0
-        limits[filled] = bits_of(min(rare, popular - 1), _BITS) if rare else 0, bits_of(popular, _BITS)
-    return limits
+    hosts = -size * np.log1p(-np.minimum(np.arange(size + 1), size - 1) / size)
+    popular = np.clip(settings.popular_share * hosts, settings.popular_hosts, _MOST_TOLD)
+    rare = np.minimum(np.maximum(1.0, settings.rare_share * hosts), popular - 1)
+    told = np.where(hosts >= settings.known_hosts, bits_of(rare, _BITS), 0)
+    return np.stack((told, bits_of(popular, _BITS)), axis=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from securenet_detection.behaviours.connection_kernels import POPULAR, RARE, UNKNOWN
@@ -86,4 +87,4 @@ def test_it_stays_within_its_bound(outside: Any, batch: Any) -> None:
 
 
 def test_linear_counting() -> None:
-    assert [bits_of(users, 64) for users in (1, 4, 64, 1000)] == [1, 4, 40, 64]
+    assert bits_of(np.array([1.0, 4.0, 64.0, 1000.0]), 64).tolist() == [1, 4, 40, 64]
