@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 from operator import itemgetter
 from typing import Final
 
+from securenet_detection.behaviours.observation import address_text
 from securenet_detection.findings.sighting import FlowRecord
 from securenet_flows.batch import FlowBatch
 
@@ -21,8 +21,8 @@ def flow_record(batch: FlowBatch, row: int) -> FlowRecord:
     """One flow as plain values by column; what it has no value in is left out. Texts are cut to 256 characters."""
     record: dict[str, str | int] = {
         "start_time_ns": int(batch.start_time_ns[row]),
-        "src_ip": _address(batch.src_addr[row].tobytes()),
-        "dst_ip": _address(batch.dst_addr[row].tobytes()),
+        "src_ip": address_text(batch.src_addr[row].tobytes()),
+        "dst_ip": address_text(batch.dst_addr[row].tobytes()),
         "protocol": int(batch.protocol[row]),
     }
     for name, values in batch.numeric.items():
@@ -61,8 +61,3 @@ class FlowFinder:
         rows = dict(zip(reversed(picked), range(len(texts) - 1, -1, -1), strict=True))
         rows.pop("", None)
         return rows
-
-
-def _address(packed: bytes) -> str:
-    address = ipaddress.IPv6Address(packed)
-    return str(address.ipv4_mapped or address)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from functools import cache
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,12 @@ class Attributing(Protocol):
 
     def technique(self, seen: Observation, row: int) -> Technique | None:
         """The technique that the evidence of a row shows, if that is known."""
+
+
+@cache
+def _attributes(speaker: type[Speaker]) -> bool:
+    """Asked for every piece of evidence, and slow to find out."""
+    return issubclass(speaker, Attributing)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,7 +204,7 @@ def _evidence(origin: Origin, speaker: Speaker, observed: Observed, seen: Observ
     scope = speaker.scope(seen, row)
     ids = (sample.flow_id for sample in speaker.samples(observed, row))
     techniques = definition.techniques
-    attributed = speaker.technique(seen, row) if isinstance(speaker, Attributing) else None
+    attributed = cast(Attributing, speaker).technique(seen, row) if _attributes(type(speaker)) else None
     return Evidence(
         id=finding_id(origin, definition.name, scope.entity, scope.peers, scope.port),
         detector=definition.name,

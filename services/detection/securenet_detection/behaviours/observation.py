@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from dataclasses import dataclass
 from typing import Final, TypeVar, cast
 
@@ -20,6 +21,9 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 TCP: Final = 6
 UDP: Final = 17
 _ICMP: Final = (1, 58)
+#: What IPv4 has before its four bytes (RFC 4291, 2.5.5.2).
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+_COMPATIBLE: Final = bytes(12)
 _ECHO_REQUESTS: Final = (8, 128)
 
 #: States that are failures outright, and those that are where the responder sent nothing.
@@ -120,8 +124,12 @@ class Observation:
 
 def address_text(packed: bytes) -> str:
     """Text of 16 bytes in network order; IPv4 that is mapped into IPv6 reads as IPv4."""
-    address = ipaddress.IPv6Address(packed)
-    return str(address.ipv4_mapped or address)
+    if packed.startswith(_MAPPED):
+        return socket.inet_ntop(socket.AF_INET, packed[len(_MAPPED) :])
+    if packed.startswith(_COMPATIBLE):
+        # The C library writes dots here, and nobody else does: one address must have one text.
+        return str(ipaddress.IPv6Address(packed))
+    return socket.inet_ntop(socket.AF_INET6, packed)
 
 
 def _owned(column: NDArray[Scalar]) -> NDArray[Scalar]:
