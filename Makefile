@@ -16,6 +16,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 BIN := .venv/bin
 READY := .venv/.ready
+COMPILED := .venv/.compiled
 SOURCES := shared services tests tools deploy/compose $(if $(wildcard benchmarks/*.py),benchmarks)
 
 .PHONY: help setup demo run test lint fmt proto lock e2e bench coverage up down clean
@@ -30,16 +31,22 @@ setup: $(READY) ## make .venv with everything that is locked; nothing else is ch
 $(READY): requirements.txt tools/uv.txt tools/setup.sh $(wildcard shared/*/pyproject.toml services/*/pyproject.toml)
 	tools/setup.sh
 
-demo: $(READY) ## start the services, train a first model, analyse a capture, scan loopback, stop
+# Once a change of them: several processes that find nothing compiled would each compile everything for themselves.
+$(COMPILED): $(READY) $(shell git ls-files '*kernels.py' 2>/dev/null)
+	@echo "compiling the loops of detection, once; about a minute"
+	@$(BIN)/python -m securenet_detection.precompile
+	@touch $@
+
+demo: $(COMPILED) ## start the services, train a first model, analyse a capture, scan loopback, stop
 	$(BIN)/securenet demo $(ARGS)
 
-run: $(READY) ## the same as demo, but stay up until Ctrl-C
+run: $(COMPILED) ## the same as demo, but stay up until Ctrl-C
 	$(BIN)/securenet demo --stay $(ARGS)
 
-test: $(READY) ## the whole suite but containers, in parallel, with coverage; needs no network
+test: $(COMPILED) ## the whole suite but containers, in parallel, with coverage; needs no network
 	$(BIN)/python -m pytest -n auto -m "not e2e" --cov --cov-report=term $(ARGS)
 
-coverage: $(READY) ## the same as test, and a browsable report in htmlcov/
+coverage: $(COMPILED) ## the same as test, and a browsable report in htmlcov/
 	$(BIN)/python -m pytest -n auto -m "not e2e" --cov --cov-report=term --cov-report=html --cov-report=xml $(ARGS)
 
 e2e: $(READY) ## build the images, bring the composition up, call it; needs a container engine and package installs
@@ -100,7 +107,7 @@ proto: $(READY) ## generate shared/generated from proto/
 lock: $(READY) ## resolve the dependencies anew and write every requirements.txt; needs a network
 	tools/lock.sh
 
-bench: $(READY) ## run each benchmark; a line of JSON a figure
+bench: $(COMPILED) ## run each benchmark; a line of JSON a figure
 	@shopt -s nullglob; found=(benchmarks/*.py); \
 	if [ $${#found[@]} -eq 0 ]; then echo "bench: there is no benchmark in benchmarks/ yet"; fi; \
 	for benchmark in "$${found[@]}"; do echo "== $$benchmark" >&2; $(BIN)/python "$$benchmark" $(ARGS) || exit 1; done
