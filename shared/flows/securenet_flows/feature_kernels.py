@@ -104,10 +104,8 @@ def _seconds(before: _Array, now: _Array) -> float:
     return float(np.uint64(now) - np.uint64(before)) / 1e9 if now > before else 0.0
 
 
-@numba.njit(
-    types.void(_in(types.uint8), _COLUMN_TYPES, _in(types.boolean), _out(types.float32, 2)), cache=True, nogil=True
-)
-def _shape(protocol: _Array, columns: _Array, has_service: _Array, out: _Array) -> None:
+@numba.njit(types.void(_in(types.uint8), _COLUMN_TYPES, _out(types.float32, 2)), cache=True, nogil=True)
+def _shape(protocol: _Array, columns: _Array, out: _Array) -> None:
     (
         duration, has_duration, orig_bytes, has_orig_bytes, resp_bytes, has_resp_bytes, orig_pkts, has_orig_pkts,
         resp_pkts, has_resp_pkts, state, has_state, port, has_port,
@@ -144,7 +142,6 @@ def _shape(protocol: _Array, columns: _Array, has_service: _Array, out: _Array) 
             row[Column.PORT_AUTH + column] = nan if icmp or not has_port[i] else 0.0
         if has_port[i] and not icmp:
             row[Column.PORT_AUTH + _PORT_CLASS[port[i]]] = 1.0
-        row[Column.SERVICE_KNOWN] = 1.0 if has_service[i] else 0.0
 
 
 @numba.njit(inline="always")
@@ -232,11 +229,11 @@ def _context(flows: _Array, learn: bool, tables: _Array, counters: _Array, out: 
             row[Column.SRC_FLOWS_LOG] = _log(src_values[slot, 0] * fade)
             row[Column.SRC_FAILURE_RATE] = _round(src_values[slot, 1] / src_values[slot, 0])
             row[Column.SRC_DESTINATIONS_LOG] = _log(src_values[slot, 2] * fade)
-            row[Column.SRC_PORTS_LOG] = _log(src_values[slot, 3] * fade)
+            row[Column.SRC_FAILED_PORTS_LOG] = _log(src_values[slot, 3] * fade)
             row[Column.SRC_GAP_LOG] = _log(gap * 1e3)
             row[Column.SRC_GAP_VARIATION] = _round(_variation(src_values, slot)) if src_values[slot, 4] > 1 else nan
         else:
-            row[Column.SRC_FLOWS_LOG] = row[Column.SRC_DESTINATIONS_LOG] = row[Column.SRC_PORTS_LOG] = 0.0
+            row[Column.SRC_FLOWS_LOG] = row[Column.SRC_DESTINATIONS_LOG] = row[Column.SRC_FAILED_PORTS_LOG] = 0.0
             row[Column.SRC_FAILURE_RATE] = row[Column.SRC_GAP_LOG] = row[Column.SRC_GAP_VARIATION] = nan
         if learn:
             if found:
@@ -262,8 +259,10 @@ def _context(flows: _Array, learn: bool, tables: _Array, counters: _Array, out: 
             src_values[slot, 1] = src_values[slot, 1] * fade + (1.0 if failed[i] else 0.0)
             destination = _novelty(src_bits, slot, 0, _mix(dst[i, 0], dst[i, 1]))
             src_values[slot, 2] = src_values[slot, 2] * fade + destination
-            service = np.uint64(port[i]) << np.uint64(8) | np.uint64(protocol[i])
-            src_values[slot, 3] = src_values[slot, 3] * fade + _novelty(src_bits, slot, 2, service)
+            src_values[slot, 3] *= fade
+            if failed[i]:
+                service = np.uint64(port[i]) << np.uint64(8) | np.uint64(protocol[i])
+                src_values[slot, 3] += _novelty(src_bits, slot, 2, service)
 
         slot, found = _find(dst_keys, dst_touched, dst[i, 0], dst[i, 1])
         fade = 0.0
@@ -324,6 +323,27 @@ def _failed(batch: FlowBatch) -> NDArray[np.bool_]:
     return np.ascontiguousarray(np.where(batch.has("conn_state"), by_state, silent), dtype=np.bool_)
 
 
+#: Bytes of IP and transport headers of a packet by protocol; TCP with the time stamps that most segments carry. A few
+#: bytes a packet are next to nothing in a logarithm of payload.
+_HEADERS: Final = np.full(256, 20, np.int64)
+_HEADERS[[1, 17, 58]] = 28
+_HEADERS[6] = 52
+
+#: More packets than any flow has; a product with headers stays within int64.
+_MOST_PACKETS: Final = 1 << 48
+
+
+def _payload(batch: FlowBatch, side: str, protocol: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """int64 (n,) payload bytes and whether they are known; from IP bytes where the exporter counts those alone."""
+    told, bytes_ = batch.has(f"{side}_bytes"), batch.number(f"{side}_bytes")
+    if f"{side}_ip_bytes" not in batch.numeric or told.all():
+        return np.ascontiguousarray(bytes_), np.ascontiguousarray(told)
+    packets = np.clip(batch.number(f"{side}_pkts"), 0, _MOST_PACKETS)
+    left = np.maximum(batch.number(f"{side}_ip_bytes"), 0) - packets * _HEADERS[protocol]
+    known = told | (batch.has(f"{side}_ip_bytes") & batch.has(f"{side}_pkts"))
+    return np.where(told, bytes_, np.maximum(left, 0)), known
+
+
 def compute(batch: FlowBatch, context: SourceContext, *, learn: bool) -> NDArray[np.float32]:
     """The matrix of :func:`securenet_flows.features.features`."""
     out = np.empty((len(batch), _COLUMNS), np.float32)
@@ -332,9 +352,12 @@ def compute(batch: FlowBatch, context: SourceContext, *, learn: bool) -> NDArray
     protocol = np.ascontiguousarray(batch.protocol)
     shape: list[NDArray[np.generic]] = []
     for name in _SHAPE_COLUMNS:
+        if name in {"orig_bytes", "resp_bytes"}:
+            shape += _payload(batch, name[:4], protocol)
+            continue
         shape.append(np.ascontiguousarray(batch.number(name)))
         shape.append(np.ascontiguousarray(batch.has(name)))
-    _shape(protocol, tuple(shape), np.ascontiguousarray(batch.has("service")), out)
+    _shape(protocol, tuple(shape), out)
     flows = (
         np.ascontiguousarray(batch.start_time_ns),
         np.ascontiguousarray(batch.src_addr).view(np.uint64),

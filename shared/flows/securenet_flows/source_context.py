@@ -42,8 +42,8 @@ class Table:
         keys: uint64 (slots, 2).
         touched: int64 (slots,), ordinal of the last flow, −1 for an empty slot.
         seen_ns: int64 (slots,), latest start time.
-        values: float64 (slots, 8): flows, failures, destinations, ports (decayed); gaps, gap mean and deviation in
-            seconds; start of the bitmap generation in seconds.
+        values: float64 (slots, 8): flows, failures, destinations, failed ports (decayed); gaps, gap mean and
+            deviation in seconds; start of the bitmap generation in seconds.
         bits: uint64 (slots, 4, BITMAP_WORDS): destinations now and before, ports now and before. Empty where the
             table does not count distinct things.
     """

@@ -34,11 +34,12 @@ def batches(draw: st.DrawFn) -> FlowBatch:
         "duration_ns": column(np.int64, _INT64),
         "orig_bytes": column(np.int64, _INT64),
         "resp_bytes": column(np.int64, _INT64),
+        "orig_ip_bytes": column(np.int64, _INT64),
         "orig_pkts": column(np.int64, _INT64),
         "dst_port": column(np.uint16, st.integers(0, 65535)),
         "conn_state": column(np.uint8, st.integers(0, 255)),
     }
-    present = {name: draw(hnp.arrays(np.bool_, rows)) for name in ("orig_bytes", "conn_state")}
+    present = {name: draw(hnp.arrays(np.bool_, rows)) for name in ("orig_bytes", "orig_ip_bytes", "conn_state")}
     start = column(np.int64, st.integers(0, 2_000)) * draw(st.sampled_from([1, 10**6, 10**9, 10**12]))
     return FlowBatch(start, addresses[0], addresses[1], column(np.uint8, st.integers(0, 255)), numeric, {}, present)
 

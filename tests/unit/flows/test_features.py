@@ -90,7 +90,7 @@ def test_absent_values_are_unknown_not_zero() -> None:
 def test_shape_of_one_flow() -> None:
     flow = {
         "duration_ns": SECOND, "orig_bytes": 300, "resp_bytes": 100, "orig_pkts": 3, "resp_pkts": 0, "dst_port": 443,
-        "conn_state": state("SF"), "service": "ssl",
+        "conn_state": state("SF"),
     }  # fmt: skip
     row = features(batch_of(flow))[0]
     assert row[Column.DURATION_LOG] == pytest.approx(np.log1p(1000), abs=1e-3)
@@ -99,7 +99,35 @@ def test_shape_of_one_flow() -> None:
     assert np.isnan(row[Column.RESP_BYTES_PER_PKT_LOG])
     assert row[Column.RESP_PKTS_LOG] == 0
     assert row[Column.DIRECTION_RATIO] == 0.5
-    assert (row[Column.PORT_WEB], row[Column.PORT_AUTH], row[Column.SERVICE_KNOWN]) == (1, 0, 1)
+    assert (row[Column.PORT_WEB], row[Column.PORT_AUTH]) == (1, 0)
+
+
+def test_ip_bytes_stand_in_for_payload_that_the_exporter_does_not_count() -> None:
+    counted = {"orig_pkts": 4, "orig_bytes": 300, "orig_ip_bytes": 300 + 4 * 52}
+    derived = {name: value for name, value in counted.items() if name != "orig_bytes"}
+    rows = features(batch_of(counted, derived))
+    shape = [Column.ORIG_BYTES_LOG, Column.ORIG_BYTES_PER_PKT_LOG]
+    assert np.array_equal(rows[0, shape], rows[1, shape])
+
+
+@pytest.mark.parametrize(("protocol", "header"), [(6, 52), (17, 28), (1, 28), (58, 28), (47, 20)])
+def test_headers_are_taken_off_by_protocol(protocol: int, header: int) -> None:
+    flow = {"protocol": protocol, "resp_pkts": 2, "resp_ip_bytes": 2 * header + 10}
+    assert features(batch_of(flow))[0, Column.RESP_BYTES_LOG] == pytest.approx(np.log1p(10), abs=1e-3)
+
+
+def test_packets_of_less_than_their_headers_carry_nothing() -> None:
+    wild = [
+        {"orig_pkts": 3, "orig_ip_bytes": 120},
+        {"orig_pkts": 2**62, "orig_ip_bytes": 5},
+        {"orig_pkts": -1, "orig_ip_bytes": -5},
+    ]
+    assert not features(batch_of(*wild))[:, Column.ORIG_BYTES_LOG].any()
+
+
+@pytest.mark.parametrize("flow", [{"orig_ip_bytes": 500}, {"orig_pkts": 5}])
+def test_ip_bytes_without_packets_say_nothing_of_payload(flow: Mapping[str, Any]) -> None:
+    assert np.isnan(features(batch_of(flow))[0, Column.ORIG_BYTES_LOG])
 
 
 @pytest.mark.parametrize("name", CONN_STATES[1:])
@@ -146,9 +174,16 @@ def test_context_of_a_scan() -> None:
     last = features(batch_of(*flows))[-1]
     assert last[Column.SRC_FAILURE_RATE] == 1
     assert 60 < np.expm1(last[Column.SRC_DESTINATIONS_LOG]) < 110
-    assert np.expm1(last[Column.SRC_PORTS_LOG]) < 1.1
+    assert np.expm1(last[Column.SRC_FAILED_PORTS_LOG]) < 1.1
     assert last[Column.PAIR_FLOWS_LOG] == 0
     assert last[Column.SRC_GAP_VARIATION] == 0
+
+
+def test_only_ports_that_did_not_answer_are_counted() -> None:
+    answered = [{"at": i, "dst_port": 1000 + i, "conn_state": state("SF")} for i in range(40)]
+    assert features(batch_of(*answered))[-1, Column.SRC_FAILED_PORTS_LOG] == 0
+    refused = [{**flow, "conn_state": state("REJ")} for flow in answered]
+    assert 25 < np.expm1(features(batch_of(*refused))[-1, Column.SRC_FAILED_PORTS_LOG]) < 45
 
 
 def test_counts_halve_after_the_half_life() -> None:
