@@ -12,6 +12,7 @@ from securenet_registry.training.evaluation import (
     matthews,
     measure,
     measure_captures,
+    operating_point,
     threshold_table,
     tpr_at_fpr,
 )
@@ -44,6 +45,39 @@ def test_a_benign_capture_has_rates_of_its_class_alone() -> None:
     names = {metric.name for metric in measure(SCORE, np.zeros(6, np.bool_), EVEN)}
     assert "fpr" in names
     assert not names & {"tpr", "mcc", "f1", "roc_auc"}
+
+
+def test_an_alarm_point_of_ones_own() -> None:
+    found = {metric.name: metric.value for metric in measure(SCORE, MALICIOUS, EVEN, alarm=0.75)}
+    assert (found["tpr"], found["fpr"]) == (pytest.approx(2 / 3), 0.0)
+
+
+def test_the_operating_point_keeps_to_the_rate() -> None:
+    assert operating_point(SCORE, MALICIOUS, EVEN) == 0.8
+    assert operating_point(SCORE, MALICIOUS, EVEN, limit=0.34) == 0.5
+    assert operating_point(SCORE, MALICIOUS, EVEN, limit=1.0) == 0.5
+
+
+def test_benign_rows_at_the_very_top_do_not_silence_a_model() -> None:
+    malicious = np.array([False] * 2 + [True] * 50 + [False] * 98)
+    score = np.concatenate([[0.99, 0.98], np.linspace(0.9, 0.7, 50), np.linspace(0.6, 0.1, 98)])
+    point = operating_point(score, malicious, np.ones(150))
+    assert point == pytest.approx(0.7)
+
+
+def test_the_operating_point_of_rows_that_are_all_benign_is_the_highest() -> None:
+    assert operating_point(np.full(4, 0.9), np.zeros(4, np.bool_), np.ones(4)) == 1.0
+    assert operating_point(np.full(4, 0.1), np.zeros(4, np.bool_), np.ones(4)) == 0.5
+
+
+def test_the_operating_point_is_marked_in_the_table() -> None:
+    rng = np.random.default_rng(3)
+    malicious = rng.random(3000) < 0.3
+    score = np.clip(rng.normal(0.4 + 0.4 * malicious, 0.15), 0, 1)
+    point = operating_point(score, malicious, np.ones(3000))
+    (marked,) = [row for row in threshold_table(score, malicious, np.ones(3000)) if "operating_point" in row]
+    assert marked["score"] == point
+    assert 0.005 < marked["fpr"] <= 0.01
 
 
 def test_equal_scores_are_one_threshold() -> None:

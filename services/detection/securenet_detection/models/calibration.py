@@ -22,8 +22,11 @@ _HIGH_PRECISION: Final = 0.99
 #: all right are the fewest that show a precision of 0.99.
 _Z: Final = 1.96
 
-#: From here on malicious is more likely than not.
+#: From here on malicious is more likely than not; the lowest point from which a model may say MEDIUM.
 _MEDIUM: Final = 0.5
+
+#: The highest such point: above it there must be room for HIGH.
+_HIGHEST_MEDIUM: Final = 0.989
 
 _POINTS: Final = 100_000
 
@@ -73,7 +76,10 @@ class OperatingPoints:
 
     @classmethod
     def read(cls, table: Any, *, captures_held_out: bool) -> OperatingPoints:
-        """Reads `[{"score": p, "precision": q, "tpr": …, "alarms": n}, …]`, rising, as measured on held-out rows.
+        """Reads `[{"score": p, "precision": q, "tpr": …, "alarms": n}, …]`, rising, of held-out rows.
+
+        The model says MEDIUM from the row that the training marked as its operating point, and from a half where none
+        is marked: what is as likely as not in a capture full of attacks is not in a network that has few.
 
         The model may say HIGH from the lowest score for which two witnesses speak: its calibration (the score itself
         is at least 0.99) and the held-out captures. Of those the alarms are taken in bands from the top down, each as
@@ -109,7 +115,8 @@ class OperatingPoints:
                 break
             if wilson_lower_bound(precision, count) >= _HIGH_PRECISION:
                 high, top = row.score, row
-        return cls(_MEDIUM, high)
+        marked = next((row.score for row in rows if row.operating), _MEDIUM)
+        return cls(min(max(marked, _MEDIUM), _HIGHEST_MEDIUM), high)
 
     def pieces(self, probabilities: Float) -> Float:
         """The model's piece of risk, float64 (n,): 0.40 (MEDIUM) at its medium point, 0.70 (HIGH) at its high one.
@@ -137,12 +144,14 @@ class _Row:
         right, wrong: weight of the true and of the false alarms at or above the score, in units of all that is
             malicious.
         alarms: how many rows of the held-out captures were alarmed.
+        operating: the training chose it as the score from which a flow is alarmed.
     """
 
     score: float
     right: float
     wrong: float
     alarms: float
+    operating: bool = False
 
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> _Row:
@@ -154,7 +163,13 @@ class _Row:
             raise ModelRejectedError(f"thresholds.alarms: {alarms!r}; expected a number of alarms")
         # Where alarms are wrong throughout, precision and rate say nothing of how many there are; a precision of 0 is
         # held for one wrong alarm a right one at least.
-        return cls(score, right, right * (1 - precision) / precision if precision else 1.0, float(alarms))
+        return cls(
+            score,
+            right,
+            right * (1 - precision) / precision if precision else 1.0,
+            float(alarms),
+            bool(row.get("operating_point")),
+        )
 
     def band(self, above: _Row) -> tuple[float, float]:
         """Alarms from this score up to another's, and their precision."""

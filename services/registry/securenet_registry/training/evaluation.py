@@ -13,8 +13,14 @@ from numpy.typing import NDArray
 Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
-#: A flow is alarmed at this score or above.
+#: A flow is alarmed at this score or above, or at the operating point where that is higher.
 ALARM: Final = 0.5
+
+#: False-positive rate that the operating point keeps to on held-out rows.
+FPR_LIMIT: Final = 0.01
+
+#: Benign flows for each malicious one in a network that is attacked, for want of a better figure.
+RARITY: Final = 50
 
 #: Rows of the threshold table at most.
 THRESHOLDS: Final = 101
@@ -47,6 +53,40 @@ def tpr_at_fpr(score: Float64, malicious: Bool, weight: Float64, limit: float = 
     return float(tpr[fpr <= limit + 1e-12].max(initial=0.0))
 
 
+def operating_point(score: Float64, malicious: Bool, weight: Float64, limit: float = FPR_LIMIT) -> float:
+    """The score, at least :data:`ALARM`, from which a flow is alarmed.
+
+    A calibrated score of a half is where malicious is more likely than not among the rows that it was calibrated on. A
+    network has far fewer attacks than a labelled capture, so what a model says there by mistake counts for more: the
+    point is the lowest score at which the false-positive rate is at most `limit`. Where that would silence most of what
+    the model finds (benign rows stand at the very top, for a wrong label or a network that is unlike all others), it is
+    the score of the best Matthews correlation in a network of which one flow in :data:`RARITY` is malicious.
+
+    Args:
+        score: calibrated scores (n,) of held-out rows.
+        malicious: boolean (n,).
+        weight: (n,), of any scale.
+    """
+    fpr, tpr, threshold = _roc(score, malicious, weight)
+    usable = (threshold >= ALARM) & (threshold <= 1.0)
+    if not usable.any():
+        return ALARM
+    within = usable & (fpr <= limit + 1e-12)
+    if within.any():
+        lowest = int(np.flatnonzero(within)[-1])
+        if 2 * tpr[lowest] >= tpr[usable].max():
+            # Between this score and the next lower one no row lies, so the half may be what is meant.
+            return ALARM if lowest == np.flatnonzero(usable)[-1] else float(threshold[lowest])
+    if not tpr.any():
+        return 1.0
+    places = np.flatnonzero(usable)
+    worth = [
+        matthews(t, RARITY * f, 1 - t, RARITY * (1 - f))
+        for f, t in zip(*(c[places].tolist() for c in (fpr, tpr)), strict=True)
+    ]
+    return float(threshold[places[int(np.argmax(worth))]])
+
+
 def expected_calibration_error(score: Float64, malicious: Bool, weight: Float64, bins: int = 15) -> float:
     """Mean distance of score and frequency over equal-width bins (Naeini et al., AAAI 2015)."""
     place = np.minimum((score * bins).astype(np.int64), bins - 1)
@@ -55,7 +95,9 @@ def expected_calibration_error(score: Float64, malicious: Bool, weight: Float64,
     return float(gap.sum() / total.sum())
 
 
-def measure(score: Float64, malicious: Bool, weight: Float64, dataset: str = "") -> list[Metric]:
+def measure(
+    score: Float64, malicious: Bool, weight: Float64, dataset: str = "", *, alarm: float = ALARM
+) -> list[Metric]:
     """Every metric that the rows allow: rates need rows of their class, correlation and ranking need both.
 
     Args:
@@ -63,8 +105,9 @@ def measure(score: Float64, malicious: Bool, weight: Float64, dataset: str = "")
         malicious: boolean (n,).
         weight: (n,), of any scale.
         dataset: name that the metrics bear.
+        alarm: score from which a row is alarmed.
     """
-    alarmed = score >= ALARM
+    alarmed = score >= alarm
     tp, fp = float(weight @ (alarmed & malicious)), float(weight @ (alarmed & ~malicious))
     fn, tn = float(weight @ (~alarmed & malicious)), float(weight @ (~alarmed & ~malicious))
     found = {"ece": expected_calibration_error(score, malicious, weight)}
@@ -85,21 +128,31 @@ def measure(score: Float64, malicious: Bool, weight: Float64, dataset: str = "")
 
 
 def measure_captures(
-    score: Float64, malicious: Bool, weight: Float64, capture: NDArray[np.int64], names: Sequence[str]
+    score: Float64,
+    malicious: Bool,
+    weight: Float64,
+    capture: NDArray[np.int64],
+    names: Sequence[str],
+    *,
+    alarm: float = ALARM,
 ) -> list[Metric]:
     """Metrics over all rows, then of each capture that has rows."""
-    metrics = measure(score, malicious, weight)
+    metrics = [*measure(score, malicious, weight, alarm=alarm), Metric("threshold", alarm)]
     for index, name in enumerate(names):
         rows = capture == index
         if rows.any():
-            metrics += measure(score[rows], malicious[rows], weight[rows], name)
+            metrics += measure(score[rows], malicious[rows], weight[rows], name, alarm=alarm)
     return metrics
 
 
 def threshold_table(score: Float64, malicious: Bool, weight: Float64) -> list[dict[str, float]]:
-    """Precision, TPR and FPR of alarming at each of at most 101 scores, rising."""
+    """Precision, TPR, FPR and alarms of alarming at each of at most 102 scores, rising.
+
+    The row of the operating point bears `operating_point` 1.
+    """
+    point = operating_point(score, malicious, weight)
     thresholds = np.unique(np.concatenate([np.quantile(score, np.linspace(0, 1, 51)), np.linspace(0, 1, 51)]))
-    thresholds = thresholds[-THRESHOLDS:]
+    thresholds = np.union1d(thresholds[-THRESHOLDS:], [point])
     positives, negatives = float(weight @ malicious), float(weight @ ~malicious)
     table: list[dict[str, float]] = []
     for threshold in thresholds.tolist():
@@ -112,6 +165,7 @@ def threshold_table(score: Float64, malicious: Bool, weight: Float64) -> list[di
                 "tpr": tp / positives if positives else 0.0,
                 "fpr": fp / negatives if negatives else 0.0,
                 "alarms": float(np.count_nonzero(alarmed)),
+                **({"operating_point": 1.0} if threshold == point else {}),
             }
         )
     return table

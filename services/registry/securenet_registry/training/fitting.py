@@ -12,7 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest, Ra
 
 from securenet_registry.training.calibration import Calibration, Float64, fit_sigmoid
 from securenet_registry.training.dataset import Dataset, TrainingDataError
-from securenet_registry.training.evaluation import Metric, measure, measure_captures, threshold_table
+from securenet_registry.training.evaluation import Metric, measure, measure_captures, operating_point, threshold_table
 from securenet_registry.training.recipe import Estimator, SplitMethod, TrainingSpec
 
 #: Hears what is done now: phase, part of the fitting that is done (0–1), a sentence, metrics so far.
@@ -143,7 +143,9 @@ def _trained(  # noqa: PLR0917 - what both ways of splitting have in common
 ) -> Trained:
     rows = judged.rows
     weight, malicious, capture = dataset.weight()[rows], dataset.malicious[rows], dataset.capture[rows]
-    metrics = measure_captures(judged.score, malicious, weight, capture, [c.name for c in dataset.captures])
+    alarm = operating_point(judged.score, malicious, weight)
+    names = [c.name for c in dataset.captures]
+    metrics = measure_captures(judged.score, malicious, weight, capture, names, alarm=alarm)
     step("evaluating", 1.0, f"judged on {len(rows):,} held-out rows", _headline(metrics))
     return Trained(
         estimator=estimator,

@@ -78,8 +78,8 @@ PARAMETERS: Final[Mapping[Estimator, Mapping[str, Range]]] = {
 DEFAULTS: Final[Mapping[Estimator, Mapping[str, int | float]]] = {
     Estimator.HIST_GRADIENT_BOOSTING: {
         "learning_rate": 0.08,
-        "max_iter": 150,
-        "max_leaf_nodes": 31,
+        "max_iter": 100,
+        "max_leaf_nodes": 15,
         "min_samples_leaf": 40,
         "l2_regularization": 1.0,
         "max_features": 0.5,
