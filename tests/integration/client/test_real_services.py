@@ -99,7 +99,8 @@ def test_captures_do_not_mix_at_a_running_service(workshop: Path, up: UpProcess)
     both = analyze("one", "two")
     assert both[-len(alone) :] == alone
     # What contributed is named whatever the level, and nobody where nobody did.
-    assert {tuple(record["detectors"]) for record in alone if record["threat_level"] == "low"} == {()}  # type: ignore[arg-type]  # a list
+    assert all(record["detectors"] for record in alone if record["threat_level"] != "low")
+    assert any(not record["detectors"] for record in alone)
     out, _ = securenet("evaluate", "one", "two", "--server", up.service["address"], "-o", "json", "-q", cwd=workshop)
     again, _ = securenet("evaluate", "two", "one", "--server", up.service["address"], "-o", "json", "-q", cwd=workshop)
     by_name = [{c["name"]: c for c in json.loads(text)["captures"]} for text in (out, again)]
