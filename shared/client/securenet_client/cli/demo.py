@@ -14,13 +14,9 @@ from securenet_client.cli.up import show_addresses, watch
 if TYPE_CHECKING:
     from securenet_client.connection import ConnectionSettings
     from securenet_client.suite import SecureNet
+    from securenet_flows.simulation import SimulationSettings
 
 _MODEL: Final = "flow-threat"
-_ATTACKS: Final = (
-    ("horizontal-scan@6m", "ssh-brute-force@14m", "beacon@4m:interval=60", "vertical-scan@28m"),
-    ("ssh-brute-force@9m", "horizontal-scan@25m", "beacon@2m:interval=45"),
-    ("vertical-scan@5m", "beacon@3m:interval=90", "ssh-brute-force@20m", "horizontal-scan@33m"),
-)
 #: ThreatLevel from which a flow counts as alarmed.
 _MEDIUM: Final = 2
 _MOST_FINDINGS: Final = 12
@@ -94,11 +90,14 @@ def _first_model(run: Invocation, net: SecureNet, scratch: Path) -> None:
     if champion is not None:
         run.out.say(f"model {_MODEL}: version {champion.version} is champion")
         return
-    run.out.say(f"no model yet: training one on {len(_ATTACKS)} simulated captures")
+    from securenet_flows.simulation.training_offices import training_offices  # noqa: PLC0415 - likewise
+
+    offices = training_offices()
+    run.out.say(f"no model yet: training one on {len(offices)} simulated offices")
     folders = []
-    for number, attacks in enumerate(_ATTACKS, start=1):
+    for number, office in enumerate(offices, start=1):
         folders.append(scratch / f"training-{number}")
-        _simulate(run, folders[-1], seed=100 + number, minutes=45, attacks=attacks)
+        _simulate(run, folders[-1], office, f"simulating office {number} of {len(offices)}")
     steps = net.registry.train_model(_MODEL, folders, seed=1, description="first model, on simulated traffic")
     version = finish(run, follow(run, steps, _MODEL))
     net.registry.promote_model_version(_MODEL, version.version, reason="first model")
@@ -110,18 +109,11 @@ def _first_model(run: Invocation, net: SecureNet, scratch: Path) -> None:
     )
 
 
-def _simulate(run: Invocation, folder: Path, *, seed: int, minutes: int, attacks: tuple[str, ...]) -> int:
-    from securenet_flows.simulation import (  # noqa: PLC0415 - start-up must be quick
-        ScheduledScenario,
-        SimulationSettings,
-        write_zeek_logs,
-    )
+def _simulate(run: Invocation, folder: Path, settings: SimulationSettings, doing: str) -> int:
+    from securenet_flows.simulation import write_zeek_logs  # noqa: PLC0415 - start-up must be quick
 
-    settings = SimulationSettings(
-        seed=seed, duration_s=minutes * 60.0, hosts=40, scenarios=tuple(map(ScheduledScenario.parse, attacks))
-    )
     with run.out.progress() as progress:
-        task = progress.add_task(f"simulating {minutes} minutes of an office", total=1.0, detail="")
+        task = progress.add_task(doing, total=1.0, detail="")
         summary = write_zeek_logs(
             settings,
             folder,
@@ -134,8 +126,12 @@ def _analyze(run: Invocation, net: SecureNet, folder: Path) -> None:
     """Simulates a capture that the model has not seen, and shows verdicts and findings."""
     from securenet_client.analysis.capture import CaptureAnalysis  # noqa: PLC0415 - start-up must be quick
     from securenet_flows import open_capture  # noqa: PLC0415 - likewise
+    from securenet_flows.simulation import ScheduledScenario, SimulationSettings  # noqa: PLC0415 - likewise
 
-    flows = _simulate(run, folder, seed=7, minutes=30, attacks=_SHOWN_FLOWS)
+    shown = SimulationSettings(
+        seed=7, duration_s=1800.0, hosts=40, scenarios=tuple(map(ScheduledScenario.parse, _SHOWN_FLOWS))
+    )
+    flows = _simulate(run, folder, shown, "simulating 30 minutes of an office")
     run.out.say(
         f"analysing {flows:,} flows with {', '.join(name.partition('@')[0] for name in _SHOWN_FLOWS)} among them"
     )
