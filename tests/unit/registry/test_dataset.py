@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from securenet_flows.batch import Dictionary, FlowBatch
+from securenet_flows.features import Column
 from securenet_registry.training.dataset import Dataset, Limits, TrainingDataError, load, resolve
 
 pytestmark = pytest.mark.unit
@@ -44,7 +45,7 @@ def test_unknown_rows_are_dropped_but_their_source_is_remembered(tmp_path: Path)
     data = read(write(tmp_path, "a.log", "unknown benign - malicious benign"))
     assert data.malicious.tolist() == [False, True, False]
     assert (data.captures[0].rows, data.captures[0].malicious, data.captures[0].unknown) == (3, 1, 2)
-    src_flows = data.x[:, 21]
+    src_flows = data.x[:, Column.SRC_FLOWS_LOG]
     assert src_flows[0] > 0  # the dropped row came before it
 
 
