@@ -9,6 +9,11 @@ import pytest
 
 # Named in a module, fixtures are found by every test below it.
 from databases import database_url, postgresql_cluster, postgresql_url  # noqa: F401 - see above
+from hypothesis import settings
+
+# How long an example takes says something of the machine and its neighbours, and nothing of what is tested.
+settings.register_profile("securenet", deadline=None)
+settings.load_profile("securenet")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
