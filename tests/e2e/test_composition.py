@@ -32,10 +32,11 @@ ABSENT = {
 TOOLS = ["pytest", "ruff", "mypy", "hypothesis", "grpc_tools", "hatchling", "pip"]
 
 
-def analyze_request() -> detection_pb2.AnalyzeRequest:
+def analyze_request(flow_id: str = "CE2E") -> detection_pb2.AnalyzeRequest:
+    """A flow; one of the same identity is answered from memory for an hour."""
     return detection_pb2.AnalyzeRequest(
         flow=flow_pb2.FlowRecord(
-            flow_id="CE2E",
+            flow_id=flow_id,
             start_time=timestamp_pb2.Timestamp(seconds=1_700_000_000),
             duration=duration_pb2.Duration(seconds=1),
             src_ip="192.0.2.10",
@@ -183,7 +184,7 @@ def test_a_model_is_trained_promoted_and_served(composition: Composition) -> Non
                 break
             assert time.monotonic() < deadline, f"detection does not follow: {serving.detail}"
             time.sleep(0.5)
-        verdict = detection.Analyze(analyze_request(), timeout=60).verdict
+        verdict = detection.Analyze(analyze_request("CE2E-promoted"), timeout=60).verdict
     assert serving.current.model.name == training.model_version.name
     assert verdict.model.name == training.model_version.name
 
