@@ -105,6 +105,15 @@ class Caller:
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
 
+    def pages(self, call: Any, request: Any, field: str) -> Iterator[Any]:
+        """What stands in `field` of one page after another, until the last."""
+        while True:
+            response = self.unary(call, request)
+            yield from getattr(response, field)
+            request.page_token = response.next_page_token
+            if not request.page_token:
+                return
+
     def stream(self, call: Any, request: Any) -> Generator[Any, None, None]:
         """The responses to one request or to an iterator of requests; leaving early cancels the call."""
         responses = call(request, metadata=self._metadata)
@@ -146,6 +155,16 @@ class AsyncCaller:
             return await call(request, timeout=timeout or self._timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
+
+    async def pages(self, call: Any, request: Any, field: str) -> AsyncIterator[Any]:
+        """What stands in `field` of one page after another, until the last."""
+        while True:
+            response = await self.unary(call, request)
+            for item in getattr(response, field):
+                yield item
+            request.page_token = response.next_page_token
+            if not request.page_token:
+                return
 
     async def stream(self, call: Any, request: Any) -> AsyncIterator[Any]:
         """The responses to one request or to an asynchronous iterator of them; leaving early cancels the call."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from securenet_client.cli import upkeep
 from securenet_client.cli.invocation import Invocation, OutputFormat, add_command
 from securenet_client.cli.train import finish, follow, show_version
 
@@ -26,7 +27,9 @@ _VERSION_COLUMNS: Final = (
 
 def register(application: typer.Typer) -> None:
     """Adds the group."""
-    group = typer.Typer(help="List, promote, roll back, fetch and register models.", no_args_is_help=True)
+    group = typer.Typer(
+        help="List, compare, promote, roll back, fetch, register and remove models.", no_args_is_help=True
+    )
     add_command(group, list_models, "list", examples=("securenet models list",))
     add_command(
         group,
@@ -49,6 +52,7 @@ def register(application: typer.Typer) -> None:
     add_command(group, register_file, "register", examples=("securenet models register flow-threat model.skops",))
     add_command(group, watch, "watch", examples=("securenet models watch trainings/1f3c",))
     add_command(group, cancel, "cancel", examples=("securenet models cancel trainings/1f3c",))
+    upkeep.add_to(group)
     application.add_typer(group, name="models")
 
 
@@ -175,7 +179,9 @@ def download(
     name: Name,
     version: VersionArgument,
     path: Annotated[Path, typer.Argument(help="File to write.")],
-    flavor: Annotated[str, typer.Option(help="source, or onnx, the form for serving.")] = "source",
+    flavor: Annotated[
+        str, typer.Option(help="source; onnx, the form for serving; joblib, for who trusts the registry.")
+    ] = "source",
 ) -> None:
     """Fetch a version's file; its digest is checked before it gets its name."""
     with run.net("registry") as net:

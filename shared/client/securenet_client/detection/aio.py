@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from securenet.detection.v1 import detection_pb2 as pb
 from securenet.detection.v1 import detection_pb2_grpc, intel_pb2
@@ -18,17 +19,20 @@ from securenet_client.detection.intel import (
     IndicatorMatch,
     upload,
 )
+from securenet_client.detection.labels import labeled_record
 from securenet_client.detection.records import (
     Detector,
     Finding,
     FindingChange,
+    FindingEvent,
     Flow,
     ModelServing,
+    Suppression,
     ThreatLevel,
     Verdict,
 )
 from securenet_client.detection.streaming import IN_FLIGHT, ROWS, AsyncBatchSender
-from securenet_client.messages import read
+from securenet_client.messages import read, to_timestamp
 from securenet_flows.batch import FlowBatch
 
 
@@ -97,13 +101,8 @@ class AsyncDetectionClient(AsyncClient):
             level=min_threat_level, statuses=statuses, detector=detector, entity=entity, seen_after=seen_after,
             page_size=page_size,
         )  # fmt: skip
-        while True:
-            response = await self._call.unary(self._stub.ListFindings, request)
-            for finding in response.findings:
-                yield read(Finding, finding)
-            request.page_token = response.next_page_token
-            if not request.page_token:
-                return
+        async for finding in self._call.pages(self._stub.ListFindings, request, "findings"):
+            yield read(Finding, finding)
 
     async def get_finding(self, finding: str) -> Finding:
         """One finding, by id or resource name."""
@@ -135,6 +134,68 @@ class AsyncDetectionClient(AsyncClient):
         request = requests.update_finding(finding, status, analyst_verdict, comment, expected_revision)
         return read(Finding, (await self._call.unary(self._stub.UpdateFinding, request)).finding)
 
+    async def list_finding_events(self, finding: str, *, page_size: int = 100) -> AsyncIterator[FindingEvent]:
+        """Who changed a finding, how and when, the latest first."""
+        request = pb.ListFindingEventsRequest(name=requests.name("findings", finding), page_size=page_size)
+        async for event in self._call.pages(self._stub.ListFindingEvents, request, "events"):
+            yield read(FindingEvent, event)
+
+    async def export_labels(self, *, labeled_after: datetime | None = None) -> AsyncIterator[dict[str, Any]]:
+        """Flows that a person has judged, each as a record of Zeek's conn.log with its label."""
+        request = pb.ExportLabelsRequest()
+        if labeled_after is not None:
+            request.labeled_after_time.CopyFrom(to_timestamp(labeled_after))
+        async for response in self._call.stream(self._stub.ExportLabels, request):
+            yield labeled_record(response.labeled_flow)
+
+    async def preview_suppression(
+        self,
+        *,
+        expires: datetime,
+        reason: str = "",
+        detector: str = "",
+        entity_cidr: str = "",
+        peer_cidr: str = "",
+        port: int | None = None,
+    ) -> tuple[int, tuple[Finding, ...]]:
+        """How many findings a suppression would hold back, and at most 100 of them, the gravest first."""
+        wanted = requests.suppression(
+            expires=expires, reason=reason, detector=detector, entity_cidr=entity_cidr, peer_cidr=peer_cidr, port=port
+        )
+        response = await self._call.unary(
+            self._stub.PreviewSuppression, pb.PreviewSuppressionRequest(suppression=wanted)
+        )
+        return response.finding_count, tuple(read(Finding, finding) for finding in response.findings)
+
+    async def create_suppression(
+        self,
+        *,
+        expires: datetime,
+        reason: str,
+        detector: str = "",
+        entity_cidr: str = "",
+        peer_cidr: str = "",
+        port: int | None = None,
+        request_id: str = "",
+    ) -> Suppression:
+        """Keeps findings that match all given conditions out of the list until `expires`."""
+        wanted = requests.suppression(
+            expires=expires, reason=reason, detector=detector, entity_cidr=entity_cidr, peer_cidr=peer_cidr, port=port
+        )
+        request = pb.CreateSuppressionRequest(suppression=wanted, request_id=request_id)
+        return read(Suppression, (await self._call.unary(self._stub.CreateSuppression, request)).suppression)
+
+    async def list_suppressions(self, *, page_size: int = 500) -> AsyncIterator[Suppression]:
+        """Suppressions that have not expired."""
+        request = pb.ListSuppressionsRequest(page_size=page_size)
+        async for suppression in self._call.pages(self._stub.ListSuppressions, request, "suppressions"):
+            yield read(Suppression, suppression)
+
+    async def delete_suppression(self, suppression: str) -> int:
+        """Ends a suppression; answers how many findings are open again."""
+        request = pb.DeleteSuppressionRequest(name=requests.name("suppressions", suppression))
+        return int((await self._call.unary(self._stub.DeleteSuppression, request)).findings_reopened)
+
     async def list_detectors(self) -> tuple[Detector, ...]:
         """Every detector with its thresholds."""
         response = await self._call.unary(self._stub.ListDetectors, pb.ListDetectorsRequest())
@@ -160,13 +221,8 @@ class AsyncDetectionClient(AsyncClient):
     async def list_indicator_feeds(self, *, page_size: int = 500) -> AsyncIterator[IndicatorFeed]:
         """Feeds of threat intelligence, by name."""
         request = intel_pb2.ListIndicatorFeedsRequest(page_size=page_size)
-        while True:
-            response = await self._call.unary(self._stub.ListIndicatorFeeds, request)
-            for feed in response.feeds:
-                yield read(IndicatorFeed, feed)
-            request.page_token = response.next_page_token
-            if not request.page_token:
-                return
+        async for feed in self._call.pages(self._stub.ListIndicatorFeeds, request, "feeds"):
+            yield read(IndicatorFeed, feed)
 
     async def delete_indicator_feed(self, feed: str) -> int:
         """Takes a feed out; answers the version of the set without it."""

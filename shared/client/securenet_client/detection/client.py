@@ -134,12 +134,8 @@ class DetectionClient(Client):
             level=min_threat_level, statuses=statuses, detector=detector, entity=entity, seen_after=seen_after,
             page_size=page_size,
         )  # fmt: skip
-        while True:
-            response = self._call.unary(self._stub.ListFindings, request)
-            yield from (read(Finding, finding) for finding in response.findings)
-            request.page_token = response.next_page_token
-            if not request.page_token:
-                return
+        for finding in self._call.pages(self._stub.ListFindings, request, "findings"):
+            yield read(Finding, finding)
 
     def get_finding(self, finding: str) -> Finding:
         """One finding, by id or resource name."""
@@ -175,12 +171,8 @@ class DetectionClient(Client):
     def list_finding_events(self, finding: str, *, page_size: int = 100) -> Iterator[FindingEvent]:
         """Who changed a finding, how and when, the latest first."""
         request = pb.ListFindingEventsRequest(name=requests.name("findings", finding), page_size=page_size)
-        while True:
-            response = self._call.unary(self._stub.ListFindingEvents, request)
-            yield from (read(FindingEvent, entry) for entry in response.events)
-            request.page_token = response.next_page_token
-            if not request.page_token:
-                return
+        for event in self._call.pages(self._stub.ListFindingEvents, request, "events"):
+            yield read(FindingEvent, event)
 
     def export_labels(self, *, labeled_after: datetime | None = None) -> Iterator[dict[str, Any]]:
         """Flows that a person has judged, each as a record of Zeek's conn.log with its label."""
@@ -229,12 +221,8 @@ class DetectionClient(Client):
     def list_suppressions(self, *, page_size: int = 500) -> Iterator[Suppression]:
         """Suppressions that have not expired."""
         request = pb.ListSuppressionsRequest(page_size=page_size)
-        while True:
-            response = self._call.unary(self._stub.ListSuppressions, request)
-            yield from (read(Suppression, suppression) for suppression in response.suppressions)
-            request.page_token = response.next_page_token
-            if not request.page_token:
-                return
+        for suppression in self._call.pages(self._stub.ListSuppressions, request, "suppressions"):
+            yield read(Suppression, suppression)
 
     def delete_suppression(self, suppression: str) -> int:
         """Ends a suppression; answers how many findings are open again."""
@@ -266,12 +254,8 @@ class DetectionClient(Client):
     def list_indicator_feeds(self, *, page_size: int = 500) -> Iterator[IndicatorFeed]:
         """Feeds of threat intelligence, by name."""
         request = intel_pb2.ListIndicatorFeedsRequest(page_size=page_size)
-        while True:
-            response = self._call.unary(self._stub.ListIndicatorFeeds, request)
-            yield from (read(IndicatorFeed, feed) for feed in response.feeds)
-            request.page_token = response.next_page_token
-            if not request.page_token:
-                return
+        for feed in self._call.pages(self._stub.ListIndicatorFeeds, request, "feeds"):
+            yield read(IndicatorFeed, feed)
 
     def delete_indicator_feed(self, feed: str) -> int:
         """Takes a feed out; answers the version of the set without it."""

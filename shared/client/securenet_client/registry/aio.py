@@ -14,12 +14,17 @@ from securenet_client.registry import requests
 from securenet_client.registry.downloads import DownloadFile
 from securenet_client.registry.records import (
     AuditEvent,
+    AuditVerification,
+    Convergence,
     DownloadHeader,
     Model,
+    ModelComparison,
+    ModelUpdate,
     ModelVersion,
     Promotion,
     Training,
     TrainingProgress,
+    Upload,
 )
 
 
@@ -98,6 +103,11 @@ class AsyncRegistryClient(AsyncClient):
             ModelVersion, (await self._call.upload(self._stub.RegisterModelVersion, _asynchronous(parts))).model_version
         )
 
+    async def get_upload(self, request_id: str) -> Upload:
+        """An upload by its key, to learn how much of it has been stored."""
+        request = pb.GetUploadRequest(request_id=request_id)
+        return read(Upload, (await self._call.unary(self._stub.GetUpload, request)).upload)
+
     async def download_model_version(
         self, model: str, version: int | str, path: str | Path, *, flavor: str = "source"
     ) -> DownloadHeader:
@@ -107,7 +117,7 @@ class AsyncRegistryClient(AsyncClient):
             model: its name.
             version: number, alias or sha256:digest.
             path: what to write; replaced only when everything came.
-            flavor: source, or onnx.
+            flavor: source; onnx, which is served; or joblib, which only who trusts the registry may open.
         """
         request = requests.download(model, version, flavor)
         with DownloadFile(Path(path)) as file:
@@ -128,13 +138,8 @@ class AsyncRegistryClient(AsyncClient):
     async def list_models(self, *, page_size: int = 100) -> AsyncIterator[Model]:
         """Models by name."""
         request = pb.ListModelsRequest(page_size=page_size)
-        while True:
-            response = await self._call.unary(self._stub.ListModels, request)
-            for model in response.models:
-                yield read(Model, model)
-            request.page_token = response.next_page_token
-            if not request.page_token:
-                return
+        async for model in self._call.pages(self._stub.ListModels, request, "models"):
+            yield read(Model, model)
 
     async def get_model_version(self, model: str, version: int | str) -> ModelVersion:
         """A version by number, alias or digest."""
@@ -144,13 +149,39 @@ class AsyncRegistryClient(AsyncClient):
     async def list_model_versions(self, model: str, *, page_size: int = 100) -> AsyncIterator[ModelVersion]:
         """A model's versions, the latest first."""
         request = pb.ListModelVersionsRequest(parent=requests.model_name(model), page_size=page_size)
-        while True:
-            response = await self._call.unary(self._stub.ListModelVersions, request)
-            for version in response.model_versions:
-                yield read(ModelVersion, version)
-            request.page_token = response.next_page_token
-            if not request.page_token:
-                return
+        async for version in self._call.pages(self._stub.ListModelVersions, request, "model_versions"):
+            yield read(ModelVersion, version)
+
+    async def delete_model(self, model: str, *, reason: str = "", request_id: str = "") -> int:
+        """Removes a model; answers how many versions went with it. Refused while an alias points at one."""
+        request = pb.DeleteModelRequest(name=requests.model_name(model), reason=reason, request_id=request_id)
+        return int((await self._call.unary(self._stub.DeleteModel, request)).versions_deleted)
+
+    async def delete_model_version(self, model: str, version: int, *, reason: str = "", request_id: str = "") -> None:
+        """Removes a version; refused while an alias or a rollback needs it."""
+        name = requests.version_name(model, version)
+        request = pb.DeleteModelVersionRequest(name=name, reason=reason, request_id=request_id)
+        await self._call.unary(self._stub.DeleteModelVersion, request)
+
+    async def compare_model_versions(self, model: str, versions: Sequence[int | str]) -> ModelComparison:
+        """From 2 to 16 versions of a model side by side, by number, alias or digest."""
+        names = [requests.version_name(model, version) for version in versions]
+        request = pb.CompareModelVersionsRequest(names=names)
+        return read(ModelComparison, await self._call.unary(self._stub.CompareModelVersions, request))
+
+    async def watch_model(self, model: str, *, since_revision: int = 0) -> AsyncIterator[ModelUpdate]:
+        """A model as it is and each change of it, with a sign of life every 15 seconds of silence; it need not exist.
+
+        `since_revision` goes on after the update that bore it.
+        """
+        request = pb.WatchModelRequest(name=requests.model_name(model), since_revision=since_revision)
+        async for response in self._call.stream(self._stub.WatchModel, request):
+            yield read(ModelUpdate, response)
+
+    async def get_convergence(self, model: str, *, alias: str = "champion") -> Convergence:
+        """Whether all who follow an alias serve the version that it points at."""
+        request = pb.GetConvergenceRequest(name=requests.model_name(model), alias=alias)
+        return read(Convergence, await self._call.unary(self._stub.GetConvergence, request))
 
     async def promote_model_version(
         self,
@@ -183,24 +214,18 @@ class AsyncRegistryClient(AsyncClient):
     async def list_promotions(self, model: str, *, page_size: int = 100) -> AsyncIterator[Promotion]:
         """A model's promotions, the latest first."""
         request = pb.ListPromotionsRequest(parent=requests.model_name(model), page_size=page_size)
-        while True:
-            response = await self._call.unary(self._stub.ListPromotions, request)
-            for promotion in response.promotions:
-                yield read(Promotion, promotion)
-            request.page_token = response.next_page_token
-            if not request.page_token:
-                return
+        async for promotion in self._call.pages(self._stub.ListPromotions, request, "promotions"):
+            yield read(Promotion, promotion)
 
     async def list_audit_events(self, *, resource: str = "", page_size: int = 100) -> AsyncIterator[AuditEvent]:
         """Who did what, the latest first."""
         request = pb.ListAuditEventsRequest(resource=resource, page_size=page_size)
-        while True:
-            response = await self._call.unary(self._stub.ListAuditEvents, request)
-            for event in response.audit_events:
-                yield read(AuditEvent, event)
-            request.page_token = response.next_page_token
-            if not request.page_token:
-                return
+        async for event in self._call.pages(self._stub.ListAuditEvents, request, "audit_events"):
+            yield read(AuditEvent, event)
+
+    async def verify_audit(self) -> AuditVerification:
+        """Walks along the hashes of the audit log; `valid` says whether the chain holds."""
+        return read(AuditVerification, await self._call.unary(self._stub.VerifyAudit, pb.VerifyAuditRequest()))
 
 
 async def _asynchronous(parts: Iterator[Any]) -> AsyncIterator[Any]:

@@ -15,12 +15,17 @@ from securenet_client.registry import requests
 from securenet_client.registry.downloads import DownloadFile
 from securenet_client.registry.records import (
     AuditEvent,
+    AuditVerification,
+    Convergence,
     DownloadHeader,
     Model,
+    ModelComparison,
+    ModelUpdate,
     ModelVersion,
     Promotion,
     Training,
     TrainingProgress,
+    Upload,
 )
 
 
@@ -99,6 +104,11 @@ class RegistryClient(Client):
         )  # fmt: skip
         return read(ModelVersion, self._call.upload(self._stub.RegisterModelVersion, parts).model_version)
 
+    def get_upload(self, request_id: str) -> Upload:
+        """An upload by its key, to learn how much of it has been stored."""
+        request = pb.GetUploadRequest(request_id=request_id)
+        return read(Upload, self._call.unary(self._stub.GetUpload, request).upload)
+
     def download_model_version(
         self, model: str, version: int | str, path: str | Path, *, flavor: str = "source"
     ) -> DownloadHeader:
@@ -108,7 +118,7 @@ class RegistryClient(Client):
             model: its name.
             version: number, alias or sha256:digest.
             path: what to write; replaced only when everything came.
-            flavor: source, or onnx.
+            flavor: source; onnx, which is served; or joblib, which only who trusts the registry may open.
         """
         request = requests.download(model, version, flavor)
         with DownloadFile(Path(path)) as file:
@@ -130,13 +140,8 @@ class RegistryClient(Client):
     def list_models(self, *, page_size: int = 100) -> Iterator[Model]:
         """Models by name."""
         request = pb.ListModelsRequest(page_size=page_size)
-        while True:
-            response = self._call.unary(self._stub.ListModels, request)
-            for model in response.models:
-                yield read(Model, model)
-            request.page_token = response.next_page_token
-            if not request.page_token:
-                return
+        for model in self._call.pages(self._stub.ListModels, request, "models"):
+            yield read(Model, model)
 
     def get_model_version(self, model: str, version: int | str) -> ModelVersion:
         """A version by number, alias or digest."""
@@ -146,13 +151,40 @@ class RegistryClient(Client):
     def list_model_versions(self, model: str, *, page_size: int = 100) -> Iterator[ModelVersion]:
         """A model's versions, the latest first."""
         request = pb.ListModelVersionsRequest(parent=requests.model_name(model), page_size=page_size)
-        while True:
-            response = self._call.unary(self._stub.ListModelVersions, request)
-            for version in response.model_versions:
-                yield read(ModelVersion, version)
-            request.page_token = response.next_page_token
-            if not request.page_token:
-                return
+        for version in self._call.pages(self._stub.ListModelVersions, request, "model_versions"):
+            yield read(ModelVersion, version)
+
+    def delete_model(self, model: str, *, reason: str = "", request_id: str = "") -> int:
+        """Removes a model; answers how many versions went with it. Refused while an alias points at one."""
+        request = pb.DeleteModelRequest(name=requests.model_name(model), reason=reason, request_id=request_id)
+        return int(self._call.unary(self._stub.DeleteModel, request).versions_deleted)
+
+    def delete_model_version(self, model: str, version: int, *, reason: str = "", request_id: str = "") -> None:
+        """Removes a version; refused while an alias or a rollback needs it."""
+        name = requests.version_name(model, version)
+        request = pb.DeleteModelVersionRequest(name=name, reason=reason, request_id=request_id)
+        self._call.unary(self._stub.DeleteModelVersion, request)
+
+    def compare_model_versions(self, model: str, versions: Sequence[int | str]) -> ModelComparison:
+        """From 2 to 16 versions of a model side by side, by number, alias or digest."""
+        names = [requests.version_name(model, version) for version in versions]
+        request = pb.CompareModelVersionsRequest(names=names)
+        return read(ModelComparison, self._call.unary(self._stub.CompareModelVersions, request))
+
+    def watch_model(self, model: str, *, since_revision: int = 0) -> Iterator[ModelUpdate]:
+        """A model as it is and each change of it, with a sign of life every 15 seconds of silence; it need not exist.
+
+        `since_revision` goes on after the update that bore it.
+        """
+        request = pb.WatchModelRequest(name=requests.model_name(model), since_revision=since_revision)
+        with closing(self._call.stream(self._stub.WatchModel, request)) as responses:
+            for response in responses:
+                yield read(ModelUpdate, response)
+
+    def get_convergence(self, model: str, *, alias: str = "champion") -> Convergence:
+        """Whether all who follow an alias serve the version that it points at."""
+        request = pb.GetConvergenceRequest(name=requests.model_name(model), alias=alias)
+        return read(Convergence, self._call.unary(self._stub.GetConvergence, request))
 
     def promote_model_version(
         self,
@@ -185,21 +217,15 @@ class RegistryClient(Client):
     def list_promotions(self, model: str, *, page_size: int = 100) -> Iterator[Promotion]:
         """A model's promotions, the latest first."""
         request = pb.ListPromotionsRequest(parent=requests.model_name(model), page_size=page_size)
-        while True:
-            response = self._call.unary(self._stub.ListPromotions, request)
-            for promotion in response.promotions:
-                yield read(Promotion, promotion)
-            request.page_token = response.next_page_token
-            if not request.page_token:
-                return
+        for promotion in self._call.pages(self._stub.ListPromotions, request, "promotions"):
+            yield read(Promotion, promotion)
 
     def list_audit_events(self, *, resource: str = "", page_size: int = 100) -> Iterator[AuditEvent]:
         """Who did what, the latest first."""
         request = pb.ListAuditEventsRequest(resource=resource, page_size=page_size)
-        while True:
-            response = self._call.unary(self._stub.ListAuditEvents, request)
-            for event in response.audit_events:
-                yield read(AuditEvent, event)
-            request.page_token = response.next_page_token
-            if not request.page_token:
-                return
+        for event in self._call.pages(self._stub.ListAuditEvents, request, "audit_events"):
+            yield read(AuditEvent, event)
+
+    def verify_audit(self) -> AuditVerification:
+        """Walks along the hashes of the audit log; `valid` says whether the chain holds."""
+        return read(AuditVerification, self._call.unary(self._stub.VerifyAudit, pb.VerifyAuditRequest()))

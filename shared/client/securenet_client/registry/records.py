@@ -186,3 +186,93 @@ class AuditEvent:
     detail: str
     previous_hash: str
     hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditVerification:
+    """What a walk along the audit log's hashes found; `head_hash` is to be kept elsewhere."""
+
+    valid: bool
+    entries: int
+    first_invalid_sequence: int
+    detail: str
+    head_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class MetricComparison:
+    """One metric of several versions, in their order; NaN where a version has none."""
+
+    name: str
+    dataset: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelComparison:
+    """Versions side by side, a row a metric that was measured on the same data."""
+
+    model_versions: tuple[ModelVersion, ...]
+    metrics: tuple[MetricComparison, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEvent:
+    """One change of a model: version-registered, alias-moved, version-deleted, model-deleted and so on."""
+
+    revision: int
+    model: str
+    kind: str
+    alias: ModelAlias | None
+    version: int
+    create_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSnapshot:
+    """A model as it is; None where there is none of that name."""
+
+    model: Model | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUpdate:
+    """What a watcher hears: all there is, a change, or neither, which is a sign of life."""
+
+    revision: int
+    snapshot: ModelSnapshot | None
+    event: ModelEvent | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServingReport:
+    """What one consumer says that it serves; version 0 is none. `state`: loaded, or failed with `detail`."""
+
+    consumer: str
+    model: str
+    alias: str
+    generation: int
+    version: int
+    state: str
+    detail: str
+    report_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """Whether every consumer that reported lately follows an alias."""
+
+    generation: int
+    converged: bool
+    reports: tuple[ServingReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An upload by its key: what is stored, or the version that it became."""
+
+    name: str
+    committed_bytes: int
+    size_bytes: int
+    model_version: ModelVersion | None
+    expire_time: datetime | None

@@ -91,7 +91,7 @@ def promote(
 
 
 def download(model: str, version: int | str, flavor: str) -> pb.DownloadModelVersionRequest:
-    """What to send. `flavor`: source or onnx."""
+    """What to send. `flavor`: source, onnx or joblib."""
     request = pb.DownloadModelVersionRequest(name=version_name(model, version))
     request.flavor = _number("flavor", flavor)  # type: ignore[assignment]  # an enum's number
     return request

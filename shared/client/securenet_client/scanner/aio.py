@@ -71,13 +71,8 @@ class AsyncScannerClient(AsyncClient):
     async def list_scans(self, *, page_size: int = 100) -> AsyncIterator[Scan]:
         """Scans, the latest first, without their hosts."""
         request = pb.ListScansRequest(page_size=page_size)
-        while True:
-            response = await self._call.unary(self._stub.ListScans, request)
-            for scan in response.scans:
-                yield read(Scan, scan)
-            request.page_token = response.next_page_token
-            if not request.page_token:
-                return
+        async for scan in self._call.pages(self._stub.ListScans, request, "scans"):
+            yield read(Scan, scan)
 
     async def watch_scan(self, scan: str, *, from_sequence: int = 0) -> AsyncIterator[ScanEvent]:
         """What a scan does, from its beginning or from a sequence; ends when the scan does."""
@@ -128,13 +123,8 @@ class AsyncScannerClient(AsyncClient):
     async def list_scopes(self, *, page_size: int = 100) -> AsyncIterator[Scope]:
         """Scopes that have not expired."""
         request = pb.ListScopesRequest(page_size=page_size)
-        while True:
-            response = await self._call.unary(self._stub.ListScopes, request)
-            for scope in response.scopes:
-                yield read(Scope, scope)
-            request.page_token = response.next_page_token
-            if not request.page_token:
-                return
+        async for scope in self._call.pages(self._stub.ListScopes, request, "scopes"):
+            yield read(Scope, scope)
 
     async def delete_scope(self, scope: str) -> int:
         """Ends a scope; answers how many scans were cancelled."""

@@ -72,13 +72,8 @@ class ScannerClient(Client):
     def list_scans(self, *, page_size: int = 100) -> Iterator[Scan]:
         """Scans, the latest first, without their hosts."""
         request = pb.ListScansRequest(page_size=page_size)
-        while True:
-            response = self._call.unary(self._stub.ListScans, request)
-            for scan in response.scans:
-                yield read(Scan, scan)
-            request.page_token = response.next_page_token
-            if not request.page_token:
-                return
+        for scan in self._call.pages(self._stub.ListScans, request, "scans"):
+            yield read(Scan, scan)
 
     def watch_scan(self, scan: str, *, from_sequence: int = 0) -> Iterator[ScanEvent]:
         """What a scan does, from its beginning or from a sequence; ends when the scan does."""
@@ -127,13 +122,8 @@ class ScannerClient(Client):
     def list_scopes(self, *, page_size: int = 100) -> Iterator[Scope]:
         """Scopes that have not expired."""
         request = pb.ListScopesRequest(page_size=page_size)
-        while True:
-            response = self._call.unary(self._stub.ListScopes, request)
-            for scope in response.scopes:
-                yield read(Scope, scope)
-            request.page_token = response.next_page_token
-            if not request.page_token:
-                return
+        for scope in self._call.pages(self._stub.ListScopes, request, "scopes"):
+            yield read(Scope, scope)
 
     def delete_scope(self, scope: str) -> int:
         """Ends a scope; answers how many scans were cancelled."""
