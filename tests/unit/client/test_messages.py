@@ -25,6 +25,10 @@ _OTHER_NAMES = {
     "PackageMatches": scanner_pb2.MatchPackagesResponse,
     "KnowledgeProgress": scanner_pb2.UpdateKnowledgeResponse,
     "ScanEvent": scanner_pb2.WatchScanResponse,
+    "AuditVerification": registry_pb2.VerifyAuditResponse,
+    "Convergence": registry_pb2.GetConvergenceResponse,
+    "ModelComparison": registry_pb2.CompareModelVersionsResponse,
+    "ModelUpdate": registry_pb2.WatchModelResponse,
 }
 
 
