@@ -17,6 +17,7 @@ from securenet_core.channels import ChannelSettings, open_aio_channel
 from securenet_core.containers import Runtime, ServiceContainer
 from securenet_core.exceptions import SettingsError
 from securenet_core.health import Probe, Readiness
+from securenet_core.optional_packages import hidden
 from securenet_core.serving import ServiceDefinition
 from securenet_core.sqlalchemy_database import Database, sqlite_url
 from securenet_detection.analysis import Analysis
@@ -79,9 +80,15 @@ async def _open_intel(settings: DetectionSettings) -> AsyncIterator[IntelLibrary
 async def _open_engine(settings: DetectionSettings, models: ModelSlot, intel: IntelLibrary) -> AsyncIterator[Engine]:
     engine = Engine(settings.detectors, models, intel)
     # Without a cache the loops compile for seconds; health answers NOT_SERVING meanwhile.
-    await asyncio.to_thread(engine.warm_up)
+    await asyncio.to_thread(_warm_up, engine)
     async with swept(engine.sweep, name="state-sweeper", seconds=_SWEEP_SECONDS):
         yield engine
+
+
+def _warm_up(engine: Engine) -> None:
+    # The compiler looks for SciPy to multiply matrices with, which no loop here does, and loads all of it.
+    with hidden("scipy"):
+        engine.warm_up()
 
 
 async def _watch_load(settings: DetectionSettings) -> AsyncIterator[Load]:

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
-
-from cryptography import x509
-from cryptography.x509.oid import NameOID
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from securenet_core.exceptions import SettingsError, UnauthenticatedError
 from securenet_core.principal import LOCAL, Principal, Role
 from securenet_core.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 TENANT_PATTERN: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _CERTIFICATES_REMEMBERED: Final = 1024
@@ -111,7 +111,9 @@ class Authenticator:
             raise UnauthenticatedError("no client certificate", reason="CREDENTIALS_MISSING")
         known = self._certificates.get(pem)
         if known is None:
-            known = principal_of(x509.load_pem_x509_certificate(pem))
+            from cryptography.x509 import load_pem_x509_certificate  # noqa: PLC0415 - 9 MB, for mutual TLS alone
+
+            known = principal_of(load_pem_x509_certificate(pem))
             self._certificates[pem] = known
             if len(self._certificates) > _CERTIFICATES_REMEMBERED:
                 self._certificates.popitem(last=False)
@@ -124,6 +126,8 @@ def principal_of(certificate: x509.Certificate) -> Principal:
     Raises:
         UnauthenticatedError: one of them is missing or not a name of that kind.
     """
+    from cryptography.x509.oid import NameOID  # noqa: PLC0415 - see above
+
     subject = _attributes(certificate, NameOID.COMMON_NAME)
     tenant = _attributes(certificate, NameOID.ORGANIZATION_NAME)
     roles = _attributes(certificate, NameOID.ORGANIZATIONAL_UNIT_NAME)

@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -36,8 +36,10 @@ from securenet_core.logs import AccessLog, get_logger, now
 from securenet_core.metrics import CallMetrics, MethodMetrics
 from securenet_core.principal import Principal, set_current_principal
 from securenet_core.status import DETAILS_KEY, GRPC_CODES, REQUEST_ID_KEY, clip, to_status
-from securenet_core.tracing import CallSpan, CallTracer
 from securenet_core.validation import RequestValidator
+
+if TYPE_CHECKING:
+    from securenet_core.tracing import CallSpan, CallTracer
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = get_logger(__name__)

@@ -7,10 +7,15 @@ import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
-from dependency_injector import containers, providers
+from dependency_injector import providers
 from prometheus_client.registry import CollectorRegistry
 
+from securenet_core.optional_packages import hidden
 from securenet_core.settings import ServerSettings
+
+# For its @inject, which is not used here, the library loads every web framework that is installed.
+with hidden("fastapi", "starlette", "flask", "werkzeug"):
+    from dependency_injector import containers
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import uvloop
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2_grpc
 
+from securenet_core import memory
 from securenet_core.authentication import Authenticator
 from securenet_core.authorization import Policy
 from securenet_core.calls import CallBinder, CallSteps
@@ -28,7 +29,9 @@ from securenet_core.logs import AccessLog, configure_logging, get_logger
 from securenet_core.metrics import CallMetrics
 from securenet_core.reflection import reflection_handlers
 from securenet_core.settings import ServerSettings
-from securenet_core.tracing import CallTracer
+
+if TYPE_CHECKING:
+    from securenet_core.tracing import CallTracer
 
 _log = get_logger(__name__)
 
@@ -93,8 +96,12 @@ class Server:
         self._access_log: AccessLog | None = None
         self._tracer: CallTracer | None = None
 
-    async def start(self, *, logs_are_json: bool = True) -> None:
+    async def start(self, *, logs_are_json: bool = True, own_process: bool = False) -> None:
         """Listens, saying NOT_SERVING, then builds the service, then says SERVING as soon as its probes do.
+
+        Args:
+            logs_are_json: form of the access log.
+            own_process: the process is this server's alone, so memory that only its start needed is given back.
 
         Raises:
             SettingsError: credentials, policy or port cannot be used.
@@ -105,7 +112,7 @@ class Server:
         metrics = CallMetrics(self.runtime.registry)
         if settings.access_log:
             self._access_log = AccessLog(definition.name, as_json=logs_are_json)
-        self._tracer = CallTracer.from_settings(settings, definition.name)
+        self._tracer = _tracer(settings, definition.name)
         self._binder = CallBinder(
             CallSteps(
                 authenticator=authenticator,
@@ -141,6 +148,8 @@ class Server:
         await _maybe_await(self._container.init_resources())
         servicer = await _maybe_await(self._container.servicer())
         probes: Sequence[Probe] = await _maybe_await(self._container.probes())
+        if own_process:
+            memory.settle()
         self._binder.attach(definition.descriptor, servicer)
         await self.health.watch(probes)
         _log.info("started", service=definition.descriptor.full_name, serving=self.health.serving)
@@ -190,7 +199,7 @@ async def _run(settings: ServerSettings, definition: ServiceDefinition, *, logs_
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked.set)
-    starting = asyncio.create_task(server.start(logs_are_json=logs_are_json))
+    starting = asyncio.create_task(server.start(logs_are_json=logs_are_json, own_process=True))
     stopping = asyncio.create_task(asked.wait())
     try:
         await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -212,6 +221,14 @@ async def _run(settings: ServerSettings, definition: ServiceDefinition, *, logs_
     finally:
         stopping.cancel()
     return await server.stop()
+
+
+def _tracer(settings: ServerSettings, service: str) -> CallTracer | None:
+    if settings.otlp_endpoint is None:
+        return None
+    from securenet_core.tracing import CallTracer  # noqa: PLC0415 - loads OpenTelemetry's SDK, a tenth of a second
+
+    return CallTracer.from_settings(settings, service)
 
 
 def _options(settings: ServerSettings) -> list[tuple[str, Any]]:

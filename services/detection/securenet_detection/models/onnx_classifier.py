@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from securenet_detection.models.interface import ModelRejectedError
@@ -37,6 +36,8 @@ def load_onnx(path: Path, *, input_name: str, output_name: str, columns: int) ->
     Raises:
         ModelRejectedError: it cannot be opened, or takes or gives something else.
     """
+    import onnxruntime  # noqa: PLC0415 - 20 MB, which only a service with a model needs
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
