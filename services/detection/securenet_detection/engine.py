@@ -158,7 +158,7 @@ class Engine:
         probabilities = model_pieces = np.zeros(rows)
         if model is not None and rows:
             probabilities = model.score(matrix)
-            model_pieces = model.points.pieces(probabilities)
+            model_pieces = model.points.pieces(probabilities, own=seen.src_local)
             judged = state.model.judge(seen, probabilities, model_pieces, model.points.medium)
             if judged is not None:
                 columns.append((state.model, judged))

@@ -41,17 +41,12 @@ def test_scans_of_the_internet_are_reconnaissance(shared_data: Path) -> None:
     assert findings(shared_data / "flows/zeek-labelled/008-zeek-mixed")["vertical-scan", "T1595.001"] >= 1
 
 
-def test_a_benign_host_day_alarms_about_nothing_but_its_regular_programs(shared_data: Path) -> None:
+def test_a_benign_host_day_alarms_about_nothing(shared_data: Path) -> None:
     engine = Engine(DetectorSettings(), ModelSlot())
-    levels: dict[tuple[str, str], int] = {}
+    levels: set[int] = set()
     for batch in read_flows(shared_data / "flows/zeek-labelled/2023-02-20-benign"):
-        for _, sighting in engine.analyze(batch).sightings:
-            key = sighting.evidence.detector, sighting.evidence.id
-            levels[key] = max(levels.get(key, 0), sighting.evidence.level)
-    # One host alone: which of the services that its programs ask by the clock are everybody's, nobody can know.
-    assert {name for (name, _), level in levels.items() if level > ThreatLevel.LOW} <= {"beacon"}
-    assert max(levels.values()) <= ThreatLevel.MEDIUM
-    assert sum(level == ThreatLevel.MEDIUM for level in levels.values()) <= 2
+        levels |= {int(sighting.evidence.level) for _, sighting in engine.analyze(batch).sightings}
+    assert levels == {ThreatLevel.LOW}
 
 
 def test_ten_honest_ssh_logins_are_no_guessing(shared_data: Path) -> None:

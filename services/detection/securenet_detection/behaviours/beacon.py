@@ -17,8 +17,9 @@ the network's own hosts ask of others counts: inside, monitoring and clocks are 
 A regular call is not yet an attacker's. Clocks are left out: what goes to udp/123 in NTP's own sizes (RFC 5905).
 Evidence is LOW, however regular, for name services, which every program asks, and for destinations that many of the
 network's hosts use (:mod:`.outside`): mail, updates, certificate status and telemetry are asked by everybody's
-programs, a command server by few. It is HIGH only where the destination is known to be rare and the score high, which
-takes hours.
+programs, a command server by few. Where too few hosts are known to tell, calls of encrypted services that push or
+update are LOW as well: every ordinary host has one or two a day that are as regular as any malware. It is HIGH only
+where the destination is known to be rare and the score high, which takes hours.
 """
 
 from __future__ import annotations
@@ -31,14 +32,18 @@ from numpy.typing import NDArray
 from securenet_detection.behaviours import beacon_kernels as loops
 from securenet_detection.behaviours import beacon_null
 from securenet_detection.behaviours import connection_kernels as tables
+from securenet_detection.behaviours.connection_kernels import UNKNOWN
 from securenet_detection.behaviours.entities import Entities, amount, evidence, outputs
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
 from securenet_detection.behaviours.observation import UDP, Observation
-from securenet_detection.behaviours.outside import Outside
+from securenet_detection.behaviours.outside import PUSHING, Outside, Outward
 from securenet_detection.settings import BeaconSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack
 
 _NAMES: Final = (53, 853)
+#: What pushes in clear is rare by now, and is what command servers speak that need no certificate.
+_ENCRYPTED: Final = PUSHING.copy()
+_ENCRYPTED[[80, 8080]] = False
 _NTP: Final = 123
 #: Bytes of an NTP message, plain and with a 160-bit digest.
 _NTP_SIZES: Final = (48, 68)
@@ -91,7 +96,7 @@ class Beacon:
             outward.pair,
             # Without an answer there was no call; this leaves out multicast, too, which nobody answers.
             outward.leaves & ~seen.failed & (received > 0) & ~_clocks(seen, sent),
-            sent, received, (seen.dst_port == _NAMES[0]) | (seen.dst_port == _NAMES[1]), outward.prevalence,
+            sent, received, _ordinary(seen, outward), outward.prevalence,
             self._limits, self._null, self._shares, self._counts,
             outward.times, self._window, seen.ordinal, seen.learn, out, sampled,
         )  # fmt: skip
@@ -121,6 +126,12 @@ class Beacon:
             bytes=self._candidates.nbytes + self._kept.nbytes + self._rings.nbytes,
         )
         return self._pairs.usage() + candidates + self._outside.usage()
+
+
+def _ordinary(seen: Observation, outward: Outward) -> NDArray[np.bool_]:
+    """Boolean (n,): services that are called regularly by programs of all kinds, as far as is known."""
+    names = (seen.dst_port == _NAMES[0]) | (seen.dst_port == _NAMES[1])
+    return names | (_ENCRYPTED[seen.dst_port] & (outward.prevalence == UNKNOWN))
 
 
 def _clocks(seen: Observation, sent: NDArray[np.int64]) -> NDArray[np.bool_]:

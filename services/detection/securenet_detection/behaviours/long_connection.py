@@ -6,7 +6,8 @@ is here, but no quarter of an hour counts for more, so that a browser's six conn
 
 Services that push messages (web, mail, chat) hold a connection for as long as a computer is on, so to their ports it
 takes 4 hours to be LOW and 12 to be MEDIUM, and nothing makes it HIGH. A destination that many of the network's hosts
-use (:mod:`.outside`) stays LOW, and only one that is known to be rare is HIGH. Inside the network file shares, backups
+use (:mod:`.outside`) stays LOW, as does one that pushes where too few hosts are known to tell; only one that is known to
+be rare is HIGH. Inside the network file shares, backups
 and monitoring stay connected all day, so only what leaves it counts.
 """
 
@@ -21,13 +22,9 @@ from securenet_detection.behaviours import connection_kernels as loops
 from securenet_detection.behaviours.entities import Entities, evidence, outputs
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
-from securenet_detection.behaviours.outside import Outside
+from securenet_detection.behaviours.outside import PUSHING, Outside
 from securenet_detection.settings import LongConnectionSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack
-
-#: Ports of services that push: web, mail (IMAP), chat (XMPP), the two great push services, and media (STUN).
-_PUSHING: Final = np.zeros(1 << 16, np.bool_)
-_PUSHING[[80, 143, 443, 993, 3478, 3479, 3480, 3481, 5222, 5223, 5228, 5229, 5230, 8080, 8443, 19302]] = True
 
 #: Shorter connections are calls, not stays, and do not count.
 _STAY_MS: Final = 5000
@@ -47,6 +44,7 @@ class LongConnection:
             [
                 [settings.low_hours, settings.medium_hours, settings.high_hours],
                 [settings.web_low_hours, settings.web_medium_hours, _NEVER_HOURS],
+                [settings.web_low_hours, _NEVER_HOURS, _NEVER_HOURS],
             ]
         )
         self._steps = np.maximum((hours * _HOUR_MS).astype(np.int64), 1)
@@ -75,12 +73,13 @@ class LongConnection:
         # Multicast outlives every conversation, but nobody answers it.
         answered = (seen.batch.number("resp_pkts") != 0) | (seen.batch.number("resp_bytes") != 0)
         outward = self._outside.of(seen)
+        pushing = PUSHING[seen.dst_port].astype(np.int64)
+        steps = self._steps[pushing + pushing * (outward.prevalence == loops.UNKNOWN)]
         out, sampled = outputs(seen)
         taken, standing = loops.add_connected_time(
             *self._pairs.table, self._parts, outward.pair,
             outward.leaves & ~seen.failed & (durations >= _STAY_MS) & answered,
-            durations, self._steps[_PUSHING[seen.dst_port].astype(np.int64)], outward.prevalence, outward.times,
-            self._window, seen.ordinal, seen.learn, out, sampled,
+            durations, steps, outward.prevalence, outward.times, self._window, seen.ordinal, seen.learn, out, sampled,
         )  # fmt: skip
         self._pairs.keep(seen, sampled[:taken])
         if not standing:

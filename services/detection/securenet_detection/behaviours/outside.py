@@ -22,6 +22,10 @@ from securenet_detection.behaviours.interface import Usage
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.settings import PrevalenceSettings, StateSettings
 
+#: Ports of services that push: web, mail (IMAP), chat (XMPP), the great push services, MQTT over TLS, and media (STUN).
+PUSHING: Final = np.zeros(1 << 16, np.bool_)
+PUSHING[[80, 143, 443, 993, 3478, 3479, 3480, 3481, 5222, 5223, 5228, 5229, 5230, 8080, 8443, 8883, 19302]] = True
+
 #: Words of the bitmap of the network's hosts, a power of two: 64 bits each, enough for some ten thousand hosts.
 _WORDS: Final = 64
 #: Bits of the bitmap of a destination's users; more users than it tells apart are many in any network.

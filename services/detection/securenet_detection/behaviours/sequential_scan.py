@@ -5,6 +5,10 @@ testing", IEEE Symposium on Security and Privacy 2004. θ0 = 0.8 and θ1 = 0.2 a
 succeeds for an honest source and for a scanner; the likelihood ratio of a source's first contacts is compared with
 η1 = P_D / P_F and η0 = (1 − P_D) / (1 − P_F), P_D = 0.99, P_F = 0.01. Only TCP, and only the first contact of a source
 with a destination. A walk that ends at "honest" begins again.
+
+Evidence says that a source scans, not that all it does is scanning: a host whose network is away for a minute fails as
+a scanner does, and so does one that is infected and works on. It is MEDIUM at attempts that fail, LOW at others of the
+source, and none at what is no attempt.
 """
 
 from __future__ import annotations
@@ -62,11 +66,12 @@ class SequentialScan:
         out = self._episodes.walk(seen, attempts=attempts, steps=self._steps)
         if out is None:
             return None
+        out[~attempts, 0] = 0
         return evidence(
             out,
             measured=np.exp(out[:, 0] / _SCALE),
             thresholds=np.full(len(seen), self._upper),
-            level=np.full(len(seen), ThreatLevel.MEDIUM, np.uint8),
+            level=np.where(seen.failed, ThreatLevel.MEDIUM, ThreatLevel.LOW).astype(np.uint8),
             technique=(~seen.src_local).astype(np.uint8),
         )
 

@@ -22,7 +22,7 @@ def calls(count: Any, *, every: Any = 60.0, jitter: Any = 0.2, seed: Any = 1, st
     rng = np.random.default_rng(seed)
     gaps = every * (1 - jitter * rng.random(count))
     return [
-        {"src": "10.0.0.5", "dst": SERVER, "dst_port": 443, "at": start + float(at), "resp_bytes": 300,
+        {"src": "10.0.0.5", "dst": SERVER, "dst_port": 80, "at": start + float(at), "resp_bytes": 300,
          "orig_bytes": 200 + int(rng.integers(0, 8)), **extra}
         for at in np.cumsum(gaps)
     ]  # fmt: skip
@@ -31,7 +31,7 @@ def calls(count: Any, *, every: Any = 60.0, jitter: Any = 0.2, seed: Any = 1, st
 def random_calls(count: Any, *, seed: Any = 1) -> Any:
     rng = np.random.default_rng(seed)
     return [
-        {"src": "10.0.0.5", "dst": SERVER, "dst_port": 443, "at": float(at), "orig_bytes": 200, "resp_bytes": 300}
+        {"src": "10.0.0.5", "dst": SERVER, "dst_port": 80, "at": float(at), "orig_bytes": 200, "resp_bytes": 300}
         for at in np.cumsum(rng.exponential(60, count))
     ]
 
@@ -83,6 +83,13 @@ def test_name_service_stays_low(levels: Any) -> None:
     assert levels(calls(32, dst_port=53, protocol=17, orig_bytes=40))["beacon"] == ThreatLevel.LOW
 
 
+@pytest.mark.parametrize("port", [443, 8883])
+def test_where_nobody_knows_what_others_use_encrypted_polls_stay_low(levels: Any, port: Any) -> None:
+    alone = calls(32, dst_port=port)
+    assert levels(alone) == {"beacon": ThreatLevel.LOW}
+    assert levels([*office(12), *alone])["beacon"] == ThreatLevel.MEDIUM
+
+
 def test_what_many_hosts_use_stays_low(levels: Any) -> None:
     # Certificate status, updates and mail: asked by the clock, and by everybody.
     assert levels([*office(12, dst=SERVER), *calls(32, start=60)])["beacon"] == ThreatLevel.LOW
@@ -129,7 +136,7 @@ def test_news_come_as_the_calls_double_or_the_level_rises(engine: Any, batch: An
 
 def test_what_a_finding_says(engine: Any, batch: Any) -> None:
     sighting = next(s for _, s in engine.analyze(batch(calls(16))).sightings)
-    assert (sighting.entity, sighting.peers, sighting.port) == ("10.0.0.5", (SERVER,), 443)
+    assert (sighting.entity, sighting.peers, sighting.port) == ("10.0.0.5", (SERVER,), 80)
     assert sighting.evidence.techniques[0].id == "T1071"
     assert sighting.evidence.threshold <= sighting.evidence.measured <= 1
     assert sighting.evidence.flow_ids

@@ -58,6 +58,14 @@ def test_a_finding_counts_flows_and_its_evidence_names_the_ratio(engine: Any, ba
     assert "likelihood ratio" in first.summary
 
 
+def test_what_else_a_source_does_is_attached_lightly_or_not_at_all(engine: Any, batch: Any) -> None:
+    lookup = {"src": "198.51.100.7", "dst": "192.0.2.53", "dst_port": 53, "protocol": 17, "at": 6}
+    verdicts = engine.analyze(batch([*contacts("xxxxx."), lookup]))
+    assert [[piece.level for piece in verdicts.evidence(row)] for row in (4, 5, 6)] == [
+        [ThreatLevel.MEDIUM], [ThreatLevel.LOW], [],
+    ]  # fmt: skip
+
+
 def test_success_after_success_ends_the_evidence(engine: Any, batch: Any) -> None:
     verdicts = engine.analyze(batch(contacts("xxxx" + "." * 20)))
     assert verdicts.evidence(5)

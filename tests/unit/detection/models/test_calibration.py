@@ -85,8 +85,11 @@ def test_the_bound_is_wilsons() -> None:
 
 @pytest.mark.parametrize("points", [OperatingPoints(0.5, None), OperatingPoints(0.5, 0.9), OperatingPoints(0.5, 0.5)])
 def test_pieces_rise_with_the_probability_and_are_medium_at_the_point(points: Any) -> None:
-    pieces = points.pieces(np.linspace(0, 1, 1001))
+    ramp = np.linspace(0, 1, 1001)
+    pieces = points.pieces(ramp, own=np.ones(1001, np.bool_))
     assert (np.diff(pieces) >= 0).all()
-    assert points.pieces(np.array([0.499]))[0] < 0.40
-    assert points.pieces(np.array([0.5]))[0] >= 0.40
+    assert pieces[499] < 0.40 <= pieces[500]
     assert pieces.max() < (0.70 if points.high is None else 0.90)
+    from_outside = points.pieces(ramp, own=np.zeros(1001, np.bool_))
+    assert (from_outside <= pieces).all()
+    assert 0.40 <= from_outside.max() < 0.70
