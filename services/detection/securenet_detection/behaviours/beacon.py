@@ -130,8 +130,9 @@ class Beacon:
 
 def _ordinary(seen: Observation, outward: Outward) -> NDArray[np.bool_]:
     """Boolean (n,): services that are called regularly by programs of all kinds, as far as is known."""
-    names = (seen.dst_port == _NAMES[0]) | (seen.dst_port == _NAMES[1])
-    return names | (_ENCRYPTED[seen.dst_port] & (outward.prevalence == UNKNOWN))
+    names: NDArray[np.bool_] = (seen.dst_port == _NAMES[0]) | (seen.dst_port == _NAMES[1])
+    names |= _ENCRYPTED[seen.dst_port] & (outward.prevalence == UNKNOWN)
+    return names
 
 
 def _clocks(seen: Observation, sent: NDArray[np.int64]) -> NDArray[np.bool_]:
