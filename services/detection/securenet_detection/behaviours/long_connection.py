@@ -6,9 +6,9 @@ is here, but no quarter of an hour counts for more, so that a browser's six conn
 
 Services that push messages (web, mail, chat) hold a connection for as long as a computer is on, so to their ports it
 takes 4 hours to be LOW and 12 to be MEDIUM, and nothing makes it HIGH. A destination that many of the network's hosts
-use (:mod:`.outside`) stays LOW, as does one that pushes where too few hosts are known to tell; only one that is known to
-be rare is HIGH. Inside the network file shares, backups
-and monitoring stay connected all day, so only what leaves it counts.
+use (:mod:`.outside`) stays LOW, as does one that pushes where too few hosts are known to tell; only one that is known
+to be rare is HIGH. Inside the network file shares, backups and monitoring stay connected all day, so only what leaves
+it counts.
 """
 
 from __future__ import annotations
