@@ -32,6 +32,7 @@ from securenet_detection.models.grpc_model_source import GrpcModelSource
 from securenet_detection.models.interface import Artifact, Promotion
 from securenet_detection.models.loading import load_model
 from securenet_detection.models.onnx_classifier import load_onnx
+from securenet_detection.models.onnx_trees import read_trees
 from securenet_detection.models.serving import ModelSlot, ServingModel
 from securenet_detection.models.verification import TrustedKey
 from securenet_detection.prometheus_metrics import EngineCollector
@@ -122,7 +123,15 @@ async def _follow_registry(settings: DetectionSettings, models: ModelSlot) -> As
 
 
 def _load(artifact: Artifact, promotion: Promotion, begun: float) -> ServingModel:
-    return load_model(artifact, promotion, load=load_onnx, schema_hash=SCHEMA_HASH, columns=len(FEATURES), begun=begun)
+    return load_model(
+        artifact,
+        promotion,
+        load=load_onnx,
+        trees=read_trees,
+        schema_hash=SCHEMA_HASH,
+        names=[feature.name for feature in FEATURES],
+        begun=begun,
+    )
 
 
 def _channel(settings: DetectionSettings, address: str) -> ChannelSettings:

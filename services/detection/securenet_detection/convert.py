@@ -5,6 +5,7 @@ Flows, which are most of what comes in, have :mod:`securenet_detection.grpc_flow
 
 from __future__ import annotations
 
+import math
 import secrets
 from hashlib import blake2b
 from typing import Any, Final
@@ -24,7 +25,7 @@ from securenet_detection.grpc_flows import Columns, flow_record
 from securenet_detection.mixed_verdicts import Verdicts
 from securenet_detection.models.interface import ModelReference
 from securenet_detection.models.serving import ServingModel
-from securenet_detection.threats import Evidence, Skipped, Technique, ThreatLevel
+from securenet_detection.threats import Contribution, Evidence, Skipped, Technique, ThreatLevel
 
 _INT64_MAX: Final = 2**63 - 1
 
@@ -118,9 +119,20 @@ def evidence(piece: Evidence) -> verdict_pb2.Evidence:
         summary=piece.summary,
         measured=piece.measured,
         threshold=piece.threshold,
+        contributions=[contribution(one) for one in piece.contributions],
         techniques=[technique(one) for one in piece.techniques],
         flow_ids=piece.flow_ids,
         measure=piece.measure,
+    )
+
+
+def contribution(one: Contribution) -> verdict_pb2.Contribution:
+    """What a feature added; NaN stands for what is not known."""
+    return verdict_pb2.Contribution(
+        feature=one.feature,
+        value=math.nan if one.value is None else one.value,
+        baseline=math.nan if one.baseline is None else one.baseline,
+        contribution=one.contribution,
     )
 
 
@@ -291,6 +303,7 @@ def serving_model(model: ServingModel | None) -> detection_pb2.ServingModel | No
         generation=model.generation,
         feature_schema_hash=model.schema_hash,
         load_duration=duration,
+        limitations=model.limitations,
     )
 
 

@@ -24,6 +24,8 @@ from securenet_detection.findings.sighting import Origin
 from securenet_detection.intel.index import IntelIndex
 from securenet_detection.intel.threat_intel import THREAT_INTEL, ThreatIntel
 from securenet_detection.mixed_verdicts import MixedVerdicts, Verdicts
+from securenet_detection.models import contributions
+from securenet_detection.models.contributions import Explanations
 from securenet_detection.models.detector import MODEL
 from securenet_detection.models.serving import ModelSlot, ServingModel
 from securenet_detection.settings import DetectorSettings
@@ -162,6 +164,7 @@ class Engine:
             judged = state.model.judge(seen, probabilities, model_pieces, model.points.medium)
             if judged is not None:
                 columns.append((state.model, judged))
+        explanations = Explanations(None if model is None else model.explainer, matrix)
         risks = _fuse(pieces, model_pieces)
         levels = fusion.levels(risks, tactics, _indicator_beside_behaviour(columns, rows))
         skipped, partly = _skipped(state, seen)
@@ -174,10 +177,11 @@ class Engine:
             model=None if model is None else model.reference,
             skipped=(*skipped, scorer) if isinstance(scorer, Skipped) else skipped,
             partly=partly,
-            sightings=verdicts.sightings(origin, seen, columns, levels, risks) if seen.learn else (),
+            sightings=verdicts.sightings(origin, seen, columns, levels, risks, explanations) if seen.learn else (),
             origin=origin,
             seen=seen,
             evidence_columns=columns,
+            explanations=explanations,
             pieces=dict(zip((*names, MODEL), (*pieces, model_pieces), strict=True)),
         )
 
@@ -194,6 +198,7 @@ class Engine:
                 behaviour.warm_up()
             behaviour.observe(seen)
         state.model.judge(seen, np.ones(1), np.ones(1), 0.5)
+        contributions.warm_up()
         self._judge(Origin(""), state, seen, columns, self._models.current or _NO_MODEL)
         keys = np.ones(1, np.int64)
         state.repeats.keys(replace(batch, text={"flow_id": Dictionary.encode(["a"])}))

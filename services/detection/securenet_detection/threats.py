@@ -62,6 +62,22 @@ class Attack(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one feature added to a model's raw score.
+
+    Attributes:
+        value: of the flow, in the feature's unit; None where it is unknown.
+        baseline: median of the rows of the training; None where that is not known.
+        contribution: Shapley value, in log-odds of a boosted model and in votes (0–1) of a forest.
+    """
+
+    feature: str
+    value: float | None
+    baseline: float | None
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """One detector's reason to suspect a flow.
 
@@ -72,6 +88,7 @@ class Evidence:
         measured, threshold: in the unit of the detector.
         measure: name of what was measured; empty where an older version stored the evidence.
         flow_ids: at most ten flows that show it.
+        contributions: what moved a model's score, the largest first.
     """
 
     id: str
@@ -86,6 +103,7 @@ class Evidence:
     techniques: tuple[Technique, ...]
     flow_ids: tuple[str, ...]
     measure: str = ""
+    contributions: tuple[Contribution, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

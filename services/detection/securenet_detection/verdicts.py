@@ -15,6 +15,7 @@ from securenet_detection.behaviours.observation import Observation
 from securenet_detection.findings.sighting import Origin, Sighting, finding_id
 from securenet_detection.flow_samples import FlowFinder
 from securenet_detection.fusion import WEIGHTS
+from securenet_detection.models.contributions import Explanations
 from securenet_detection.models.detector import MODEL
 from securenet_detection.models.interface import ModelReference
 from securenet_detection.repeats import Repeats
@@ -71,6 +72,7 @@ class BatchVerdicts:
         partly: by detector, reason and which rows it did not judge, where it judged some.
         sightings: what findings were begun or have news, with the row that made it, in row order.
         pieces: by detector, float64 (n,), what its evidence alone would be as a risk.
+        explanations: why the model thinks so, of a row.
         keys: int64 (n,), identity of each row, None where none is remembered.
         repeats: where told evidence is remembered.
     """
@@ -86,6 +88,7 @@ class BatchVerdicts:
     seen: Observation
     evidence_columns: Sequence[tuple[Speaker, Observed]]
     pieces: Mapping[str, NDArray[np.float64]]
+    explanations: Explanations
     keys: NDArray[np.int64] | None = None
     repeats: Repeats | None = None
 
@@ -115,7 +118,7 @@ class BatchVerdicts:
     def evidence(self, row: int) -> tuple[Evidence, ...]:
         """Reasons for the verdict of a row, the gravest first."""
         found = [
-            _evidence(self.origin, speaker, observed, self.seen, row)
+            _evidence(self.origin, speaker, observed, self.seen, row, self.explanations)
             for speaker, observed in self.evidence_columns
             if observed.level[row]
         ]
@@ -147,17 +150,21 @@ class BatchVerdicts:
         return self.skipped + here if here else self.skipped
 
 
-def sightings(
+def sightings(  # noqa: PLR0917 - one call, from the engine
     origin: Origin,
     seen: Observation,
     columns: Sequence[tuple[Speaker, Observed]],
     levels: NDArray[np.uint8],
     risks: NDArray[np.float64],
+    explanations: Explanations,
 ) -> tuple[tuple[int, Sighting], ...]:
     """What the detectors have to report, with the row that made it, in row order."""
     finder = FlowFinder(seen.batch)
     reports = [
-        (row, _sighting(origin, seen, finder, speaker, observed, row, int(levels[row]), float(risks[row])))
+        (
+            row,
+            _sighting(origin, seen, finder, speaker, observed, row, int(levels[row]), float(risks[row]), explanations),
+        )
         for speaker, observed in columns
         for row in np.flatnonzero(observed.event).tolist()
     ]
@@ -173,6 +180,7 @@ def _sighting(  # noqa: PLR0917 - one call, from above
     row: int,
     level: int,
     risk: float,
+    explanations: Explanations,
 ) -> Sighting:
     scope = speaker.scope(seen, row)
     # The row itself comes first: it may be one that was not sampled. Where the entity is the victim, its peer calls it.
@@ -180,7 +188,7 @@ def _sighting(  # noqa: PLR0917 - one call, from above
     if peer == scope.entity:
         peer = seen.source(row)
     peers = (peer, *(sample.peer for sample in speaker.samples(observed, row)))
-    evidence = _evidence(origin, speaker, observed, seen, row)
+    evidence = _evidence(origin, speaker, observed, seen, row, explanations)
     return Sighting(
         tenant=origin.tenant,
         evidence=evidence,
@@ -199,7 +207,9 @@ def _sighting(  # noqa: PLR0917 - one call, from above
     )
 
 
-def _evidence(origin: Origin, speaker: Speaker, observed: Observed, seen: Observation, row: int) -> Evidence:
+def _evidence(  # noqa: PLR0917 - what words are made of
+    origin: Origin, speaker: Speaker, observed: Observed, seen: Observation, row: int, explanations: Explanations
+) -> Evidence:
     definition = speaker.definition
     scope = speaker.scope(seen, row)
     ids = (sample.flow_id for sample in speaker.samples(observed, row))
@@ -218,4 +228,5 @@ def _evidence(origin: Origin, speaker: Speaker, observed: Observed, seen: Observ
         techniques=(attributed,) if attributed else (techniques[int(observed.technique[row])],) if techniques else (),
         flow_ids=tuple(flow_id for flow_id in ids if flow_id)[:_FLOW_IDS],
         measure=definition.measure,
+        contributions=explanations.at(row) if definition.name == MODEL else (),
     )

@@ -8,6 +8,7 @@ field a tuple, a map a dict.
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -136,7 +137,7 @@ def _same(value: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """A record as plain values for JSON: datetimes in ISO 8601, enums by name, mappings and lists."""
+    """A record as plain values for JSON: datetimes in ISO 8601, enums by name, mappings and lists, None for NaN."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, datetime):
@@ -147,4 +148,4 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
-    return value
+    return None if isinstance(value, float) and math.isnan(value) else value

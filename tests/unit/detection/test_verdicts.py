@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from securenet_detection.convert import VerdictPacker
+from securenet_detection.convert import VerdictPacker, evidence
 from securenet_detection.grpc_flows import Columns
 from securenet_detection.models.calibration import Calibration, OperatingPoints
+from securenet_detection.models.contributions import Explainer
 from securenet_detection.models.interface import ModelReference
 from securenet_detection.models.serving import ServingModel
+from securenet_detection.models.trees import TreeEnsemble
+from securenet_flows.features import FEATURES, Column
 
 pytestmark = pytest.mark.unit
 
@@ -67,11 +70,11 @@ class Probability:
         return np.full(len(features), self.probability)
 
 
-def serve(models: Any, probability: float) -> None:
+def serve(models: Any, probability: float, explainer: Explainer | None = None) -> None:
     identity = Calibration(np.array([0.0, 1.0]), np.array([0.0, 1.0]))
     reference = ModelReference("models/m/versions/1", "champion", "")
     points = OperatingPoints(0.5, None)
-    models.swap(ServingModel(reference, Probability(probability), identity, points, "", 1, 0, 0.0))
+    models.swap(ServingModel(reference, Probability(probability), identity, points, "", 1, 0, 0.0, explainer))
 
 
 def test_rows_below_medium_name_what_contributed(engine: Any, models: Any, batch: Any) -> None:
@@ -93,6 +96,27 @@ def test_contributions_agree_with_evidence(engine: Any, batch: Any) -> None:
     for row in range(len(verdicts)):
         named = {name for name, rows in contributions.items() if rows[row]}
         assert named == {piece.detector for piece in verdicts.evidence(row)}
+
+
+def test_evidence_of_the_model_says_what_moved_the_score(engine: Any, models: Any, batch: Any) -> None:
+    columns = len(FEATURES)
+    stump = TreeEnsemble(
+        roots=np.zeros(1, np.int64), feature=np.full(3, Column.ORIG_BYTES_LOG), threshold=np.ones(3, np.float32),
+        left=np.array([1, -1, -1]), right=np.array([2, -1, -1]), missing_left=np.ones(3, np.bool_),
+        value=np.array([0.0, -1.0, 2.0]), cover=np.array([4.0, 3.0, 1.0]), base=0.0, columns=columns,
+    )  # fmt: skip
+    names = [feature.name for feature in FEATURES]
+    serve(models, 0.9, Explainer(stump, names, np.zeros(columns)))
+    flows = [{"src": "10.0.0.1", "dst": "10.0.0.2", "dst_port": 80, "orig_bytes": 9, "resp_bytes": 0, "at": i}
+             for i in range(4)]  # fmt: skip
+    verdicts = engine.analyze(batch(flows))
+    (told,) = next(piece for piece in verdicts.evidence(3) if piece.detector == "model").contributions
+    assert (told.feature, told.baseline, told.contribution) == ("orig_bytes_log", 0.0, 2.25)
+    assert told.value == pytest.approx(np.log(10), abs=1e-3)
+    (report,) = [report for _, report in verdicts.sightings if report.evidence.detector == "model"]
+    assert report.evidence.contributions == (told,)
+    message = evidence(report.evidence)
+    assert [c.feature for c in message.contributions] == ["orig_bytes_log"]
 
 
 def test_bits_of_a_batch_are_the_contributions_of_its_pieces(engine: Any, models: Any, batch: Any) -> None:

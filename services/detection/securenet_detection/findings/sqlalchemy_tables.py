@@ -10,7 +10,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from securenet_detection.findings.finding import AnalystVerdict, Finding, FindingStatus, Suppression, address_key
 from securenet_detection.findings.history import FindingAction, FindingEvent, Label
-from securenet_detection.threats import AnalyticType, Evidence, Technique, ThreatLevel
+from securenet_detection.threats import AnalyticType, Contribution, Evidence, Technique, ThreatLevel
 
 
 class Base(DeclarativeBase):
@@ -175,6 +175,7 @@ def finding(row: FindingRow) -> Finding:
                 "analytic_type": AnalyticType(evidence["analytic_type"]),
                 "techniques": tuple(Technique(**technique) for technique in evidence["techniques"]),
                 "flow_ids": tuple(evidence["flow_ids"]),
+                "contributions": tuple(Contribution(**one) for one in evidence.get("contributions", ())),
             }
         ),
         peers=tuple(body["peers"]),

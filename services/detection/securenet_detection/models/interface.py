@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securenet_core.exceptions import FailedPreconditionError
+from securenet_detection.models.trees import TreeEnsemble
 
 
 class ModelRejectedError(FailedPreconditionError):
@@ -41,6 +42,17 @@ class ClassifierLoader(Protocol):
 
         Raises:
             ModelRejectedError: it cannot be opened, or takes or gives something else.
+        """
+
+
+class TreeReader(Protocol):
+    """Reads the trees out of a verified file."""
+
+    def __call__(self, data: bytes, columns: int) -> TreeEnsemble:
+        """The trees of a model that takes so many features.
+
+        Raises:
+            ValueError: it is no ensemble of trees.
         """
 
 

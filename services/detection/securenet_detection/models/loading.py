@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from securenet_detection.models.calibration import Calibration, OperatingPoints
+from securenet_detection.models.contributions import Explainer
+from securenet_detection.models.distribution import read_distribution
 from securenet_detection.models.interface import (
     Artifact,
     Classifier,
@@ -19,8 +21,11 @@ from securenet_detection.models.interface import (
     ModelReference,
     ModelRejectedError,
     Promotion,
+    TreeReader,
 )
 from securenet_detection.models.serving import ServingModel
+
+Part = TypeVar("Part")
 
 #: Rows of a golden batch at most.
 _GOLDEN_ROWS: Final = 65_536
@@ -37,8 +42,9 @@ def load_model(
     promotion: Promotion,
     *,
     load: ClassifierLoader,
+    trees: TreeReader,
     schema_hash: str,
-    columns: int,
+    names: Sequence[str],
     begun: float,
     clock_ns: Callable[[], int] = time.time_ns,
 ) -> ServingModel:
@@ -48,15 +54,16 @@ def load_model(
         artifact: verified bytes.
         promotion: what asked for it.
         load: opens the file.
+        trees: reads the trees in it.
         schema_hash: of the features that are computed here.
-        columns: of the feature matrix.
+        names: of these features, a column each.
         begun: `time.monotonic()` when the download began.
         clock_ns: now.
 
     Raises:
         ModelRejectedError: something is not as the manifest says, or cannot be served here.
     """
-    manifest = artifact.manifest
+    manifest, columns = artifact.manifest, len(names)
     theirs = manifest.get("feature_schema_hash")
     if theirs != schema_hash:
         raise ModelRejectedError(
@@ -81,6 +88,14 @@ def load_model(
     _agree(classifier, features, golden)
     for rows in _WARM_UP:
         classifier.scores(np.resize(features, (rows, columns)))
+    limitations: list[str] = []
+    spread = _attempt(lambda: read_distribution(manifest.get("distribution"), names), limitations, "baseline")
+    medians = np.array([feature.median for feature in spread]) if spread else np.full(columns, np.nan)
+    explainer = _attempt(
+        lambda: Explainer(trees(artifact.path.read_bytes(), columns), names, medians), limitations, "contributions"
+    )
+    if explainer is not None:
+        explainer.values(features[0])
     return ServingModel(
         reference=ModelReference(artifact.name, promotion.alias, artifact.digest),
         classifier=classifier,
@@ -90,7 +105,18 @@ def load_model(
         generation=promotion.generation,
         since_ns=clock_ns(),
         load_seconds=time.monotonic() - begun,
+        explainer=explainer,
+        limitations=tuple(limitations),
     )
+
+
+def _attempt(make: Callable[[], Part], limitations: list[str], what: str) -> Part | None:
+    """A part that a model may lack; why it does is noted."""
+    try:
+        return make()
+    except ValueError as error:
+        limitations.append(f"no {what}: {error}")
+        return None
 
 
 def _object(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securenet_detection.models.calibration import Calibration, OperatingPoints
+from securenet_detection.models.contributions import Explainer
 from securenet_detection.models.interface import Classifier, ModelReference
 
 
@@ -20,6 +21,8 @@ class ServingModel:
         since_ns: when it began to score, nanoseconds since the epoch.
         load_seconds: how long download, checks and warm-up took.
         generation: of the alias.
+        explainer: says why it gave a score; None where that cannot be told.
+        limitations: what cannot be told of it, and why.
     """
 
     reference: ModelReference
@@ -30,6 +33,8 @@ class ServingModel:
     generation: int
     since_ns: int
     load_seconds: float
+    explainer: Explainer | None = None
+    limitations: tuple[str, ...] = ()
 
     def score(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Calibrated probability that each flow is malicious, float64 (n,)."""

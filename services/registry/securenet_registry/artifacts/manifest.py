@@ -85,6 +85,7 @@ class Manifest:
         calibration: document of :class:`~securenet_registry.training.calibration.Calibration`, or None.
         golden: document of :class:`Golden`, or None.
         thresholds: score → precision, TPR, FPR on held-out rows.
+        distribution: see :func:`~securenet_registry.training.distribution.spread`; None where it is not known.
         metrics: on held-out rows.
         params: of the estimator.
         runtime: versions of the libraries that made it.
@@ -106,6 +107,7 @@ class Manifest:
     calibration: Mapping[str, Any] | None = None
     golden: Mapping[str, Any] | None = None
     thresholds: Sequence[Mapping[str, float]] = ()
+    distribution: Mapping[str, Any] | None = None
     metrics: Sequence[Metric] = ()
     params: Mapping[str, str] = field(default_factory=dict)
     runtime: Mapping[str, str] = field(default_factory=dict)

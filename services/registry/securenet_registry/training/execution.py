@@ -40,7 +40,7 @@ _FILES: Final = ("model.skops", JOBLIB, "derived/model.onnx", "derived/agreement
 
 #: What a worker's result says of the version, by the manifest's names.
 _DETAILS: Final = (
-    "serving", "calibration", "golden", "thresholds", "runtime", "feature_schema_hash", "feature_names",
+    "serving", "calibration", "golden", "thresholds", "distribution", "runtime", "feature_schema_hash", "feature_names",
 )  # fmt: skip
 
 

@@ -31,7 +31,10 @@ class UnsupportedEstimatorError(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tree:
-    """Nodes of one tree. `left` is taken where value ≤ threshold, or where it is unknown and `missing_left`."""
+    """Nodes of one tree. `left` is taken where value ≤ threshold, or where it is unknown and `missing_left`.
+
+    `cover` is how many rows of the training came to each node: what tree SHAP weighs branches by.
+    """
 
     feature: NDArray[np.int64]
     threshold: NDArray[np.float64]
@@ -40,6 +43,7 @@ class Tree:
     missing_left: NDArray[np.bool_]
     leaf: NDArray[np.bool_]
     value: NDArray[np.float64]
+    cover: NDArray[np.float64]
 
 
 def to_onnx(estimator: Any, columns: int, metadata: dict[str, str]) -> bytes:
@@ -101,6 +105,7 @@ def _trees(estimator: Any) -> Iterator[Tree]:
                 missing_left=n["missing_go_to_left"].astype(np.bool_),
                 leaf=n["is_leaf"].astype(np.bool_),
                 value=n["value"].astype(np.float64),
+                cover=n["count"].astype(np.float64),
             )
     elif isinstance(estimator, RandomForestClassifier):
         if list(estimator.classes_) != [0, 1]:
@@ -128,6 +133,7 @@ def _of_tree(tree: Any, columns: NDArray[np.int64], value: NDArray[np.float64]) 
         missing_left=tree.missing_go_to_left.astype(np.bool_),
         leaf=leaf,
         value=value,
+        cover=tree.weighted_n_node_samples.astype(np.float64),
     )
 
 
@@ -176,6 +182,7 @@ def _ensemble(trees: list[Tree], estimator: Any) -> onnx.NodeProto:
         nodes_modes=np.where(leaf, "LEAF", "BRANCH_LEQ").tolist(),
         nodes_truenodeids=inner("left").tolist(),
         nodes_falsenodeids=inner("right").tolist(),
+        nodes_hitrates=np.concatenate([tree.cover for tree in trees]).astype(np.float32).tolist(),
         nodes_missing_value_tracks_true=inner("missing_left").astype(np.int64).tolist(),
         target_treeids=tree_ids[leaf].tolist(),
         target_nodeids=node_ids[leaf].tolist(),

@@ -25,6 +25,7 @@ from securenet_registry.artifacts.manifest import Golden
 from securenet_registry.artifacts.trained import JOBLIB
 from securenet_registry.training import dataset, joblib_estimator, skops_estimator
 from securenet_registry.training.captures import read_capture
+from securenet_registry.training.distribution import spread
 from securenet_registry.training.evaluation import Metric
 from securenet_registry.training.fitting import Trained, fit, raw_score
 from securenet_registry.training.onnx_agreement import TOLERANCE, disagreement
@@ -128,6 +129,7 @@ def train(folder: Path, spec: TrainingSpec, limits: dataset.Limits, reporter: Re
         "calibration": trained.calibration.document() if trained.calibration else None,
         "golden": golden.document(),
         "thresholds": list(trained.thresholds),
+        "distribution": spread(data.x, data.weight(), [feature.name for feature in FEATURES]),
         "metrics": evaluation["metrics"],
         "sample_count": trained.rows,
         "runtime": runtime(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
+from math import isnan
 from typing import Annotated, Any, Final
 
 import typer
@@ -107,6 +108,20 @@ def show(run: Invocation, finding: Annotated[str, typer.Argument(help="Its id.",
         ("detector", "type", "threat_level", "confidence", "measured", "threshold", "summary"),
         "Evidence",
     )
+    for evidence in found.evidence:
+        if evidence.contributions:
+            run.out.table(
+                [
+                    (c.feature, _known(c.value), _known(c.baseline), f"{c.contribution:+.3f}")
+                    for c in evidence.contributions
+                ],
+                ("feature", "value", "usual", "contribution"),
+                f"What moved the {evidence.detector}'s score, in log-odds or votes",
+            )
+
+
+def _known(value: float) -> float | None:
+    return None if isnan(value) else value
 
 
 def watch(

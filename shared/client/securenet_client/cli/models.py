@@ -50,6 +50,7 @@ def register(application: typer.Typer) -> None:
         examples=("securenet models download flow-threat champion model.onnx --flavor onnx",),
     )
     add_command(group, register_file, "register", examples=("securenet models register flow-threat model.skops",))
+    add_command(group, serving, "serving", examples=("securenet models serving",))
     add_command(group, watch, "watch", examples=("securenet models watch trainings/1f3c",))
     add_command(group, cancel, "cancel", examples=("securenet models cancel trainings/1f3c",))
     upkeep.add_to(group)
@@ -216,6 +217,26 @@ def register_file(
         )
     run.out.say(f"{version.name}: {version.state}{': ' + version.state_detail if version.state_detail else ''}")
     show_version(run, version, None)
+
+
+def serving(run: Invocation) -> None:
+    """Show which version detection scores with, and what it cannot tell of it."""
+    from securenet_client.messages import plain  # noqa: PLC0415 - start-up must be quick
+
+    with run.net("detection") as net:
+        found = net.detection.get_serving_model()
+    if run.out.form != OutputFormat.TABLE:
+        run.out.document(plain(found))
+        return
+    rows: list[tuple[str, Any]] = []
+    for place, model in (("now", found.current), ("before", found.previous)):
+        if model is not None and model.model is not None:
+            rows.append((place, model.model.name))
+            rows.append(
+                ("  since", None if model.since_time is None else model.since_time.isoformat(timespec="seconds"))
+            )
+            rows.extend(("  limited", limitation) for limitation in model.limitations)
+    run.out.table([*rows, ("detail", found.detail)], ("model", "value"))
 
 
 def watch(run: Invocation, training: Annotated[str, typer.Argument(help="Training, as train named it.")]) -> None:

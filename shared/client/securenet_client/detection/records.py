@@ -320,6 +320,7 @@ class ServingModel:
     generation: int
     feature_schema_hash: str
     load_duration: float | None
+    limitations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

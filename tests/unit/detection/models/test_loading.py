@@ -10,6 +10,7 @@ import pytest
 from securenet_detection.models.interface import Artifact, ModelRejectedError, Promotion
 from securenet_detection.models.loading import load_model
 from securenet_detection.models.onnx_classifier import load_onnx
+from securenet_detection.models.onnx_trees import read_trees
 
 pytestmark = pytest.mark.unit
 
@@ -24,7 +25,7 @@ def load(tmp_path: Any, graph: Any, manifest: Any) -> Any:
         artifact = Artifact("models/flows/versions/3", "derived/model.onnx", "d" * 64, path, document)
         return load_model(
             artifact, Promotion("models/flows/versions/3", "champion", 7), load=load_onnx, schema_hash="abc",
-            columns=4, begun=0.0, clock_ns=lambda: 5,
+            names="abcd", trees=read_trees, begun=0.0, clock_ns=lambda: 5,
         )  # fmt: skip
 
     return run

@@ -987,6 +987,7 @@ class ServingModel(_message.Message):
     GENERATION_FIELD_NUMBER: _builtins.int
     FEATURE_SCHEMA_HASH_FIELD_NUMBER: _builtins.int
     LOAD_DURATION_FIELD_NUMBER: _builtins.int
+    LIMITATIONS_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     """Generation of the alias that it was found by."""
     feature_schema_hash: _builtins.str
@@ -1003,6 +1004,10 @@ class ServingModel(_message.Message):
     def load_duration(self) -> _duration_pb2.Duration:
         """How long download, checks and warm-up took."""
 
+    @_builtins.property
+    def limitations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What cannot be told of this version, and why: contributions, or how far traffic has drifted."""
+
     def __init__(
         self,
         *,
@@ -1011,10 +1016,11 @@ class ServingModel(_message.Message):
         generation: _builtins.int | None = ...,
         feature_schema_hash: _builtins.str | None = ...,
         load_duration: _duration_pb2.Duration | None = ...,
+        limitations: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["load_duration", b"load_duration", "model", b"model", "since_time", b"since_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature_schema_hash", b"feature_schema_hash", "generation", b"generation", "load_duration", b"load_duration", "model", b"model", "since_time", b"since_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature_schema_hash", b"feature_schema_hash", "generation", b"generation", "limitations", b"limitations", "load_duration", b"load_duration", "model", b"model", "since_time", b"since_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

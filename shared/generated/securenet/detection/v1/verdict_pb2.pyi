@@ -126,11 +126,13 @@ class Contribution(_message.Message):
     feature: _builtins.str
     """Name of the feature."""
     value: _builtins.float
-    """Its value in this flow, in the feature's own unit."""
+    """Its value in this flow, in the feature's own unit; NaN where it is unknown."""
     baseline: _builtins.float
-    """Its typical value in the training data."""
+    """Its median in the training data; NaN where the model does not say."""
     contribution: _builtins.float
-    """What it added to the log odds; negative speaks for benign."""
+    """What it added to the raw score, its Shapley value; negative speaks for benign. In log odds of a boosted model, in
+    the share of votes (0–1) of a forest.
+    """
     def __init__(
         self,
         *,
@@ -218,7 +220,9 @@ class Evidence(_message.Message):
     """Name of what was measured, such as likelihood_ratio, destinations or attempts."""
     @_builtins.property
     def contributions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contribution]:
-        """What moved a model's score, the largest first; only for detector model."""
+        """What moved a model's score, the largest first, at most 8; only for detector model. Empty where the model does not
+        say what it needs (ServingModel.limitations), and past 64 flagged rows of each 4,096.
+        """
 
     @_builtins.property
     def techniques(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttackTechnique]:
