@@ -27,6 +27,8 @@ from securenet_detection.findings.sqlalchemy_finding_store import MIGRATIONS, Sq
 from securenet_detection.intel.feeds import Limits
 from securenet_detection.intel.library import IntelLibrary, LibraryLimits
 from securenet_detection.load import Load
+from securenet_detection.models.drift import DriftWatch
+from securenet_detection.models.drift_reporting import DriftReporter
 from securenet_detection.models.follower import ModelFollower
 from securenet_detection.models.grpc_model_source import GrpcModelSource
 from securenet_detection.models.interface import Artifact, Promotion
@@ -78,8 +80,10 @@ async def _open_intel(settings: DetectionSettings) -> AsyncIterator[IntelLibrary
     await library.close()
 
 
-async def _open_engine(settings: DetectionSettings, models: ModelSlot, intel: IntelLibrary) -> AsyncIterator[Engine]:
-    engine = Engine(settings.detectors, models, intel)
+async def _open_engine(
+    settings: DetectionSettings, models: ModelSlot, intel: IntelLibrary, drift: DriftWatch
+) -> AsyncIterator[Engine]:
+    engine = Engine(settings.detectors, models, intel, drift)
     # Without a cache the loops compile for seconds; health answers NOT_SERVING meanwhile.
     await asyncio.to_thread(_warm_up, engine)
     async with swept(engine.sweep, name="state-sweeper", seconds=_SWEEP_SECONDS):
@@ -98,7 +102,7 @@ async def _watch_load(settings: DetectionSettings) -> AsyncIterator[Load]:
         yield load
 
 
-async def _follow_registry(settings: DetectionSettings, models: ModelSlot) -> AsyncIterator[None]:
+async def _follow_registry(settings: DetectionSettings, models: ModelSlot, drift: DriftWatch) -> AsyncIterator[None]:
     if settings.registry is None:
         models.explain("no registry is configured")
         yield None
@@ -116,7 +120,8 @@ async def _follow_registry(settings: DetectionSettings, models: ModelSlot) -> As
             consumer=f"detection-{socket.gethostname()[:64]}-{os.getpid()}",
         )
         following = asyncio.create_task(ModelFollower(source, models, _load).run(), name="model-follower")
-        yield None
+        async with swept(DriftReporter(source, drift).sweep, name="drift-reporter", seconds=_SWEEP_SECONDS):
+            yield None
         following.cancel()
         with suppress(asyncio.CancelledError):
             await following
@@ -194,8 +199,9 @@ class DetectionContainer(ServiceContainer):
     database = providers.Resource(_open_database, settings)
     ledger = providers.Resource(_open_ledger, settings, database)
     intel = providers.Resource(_open_intel, settings)
-    engine = providers.Resource(_open_engine, settings, models, intel)
-    follower = providers.Resource(_follow_registry, settings, models)
+    drift = providers.Singleton(DriftWatch, names=[feature.name for feature in FEATURES])
+    engine = providers.Resource(_open_engine, settings, models, intel, drift)
+    follower = providers.Resource(_follow_registry, settings, models, drift)
     load = providers.Resource(_watch_load, settings)
     analysis = providers.Singleton(Analysis, engine, ledger, load, chunk_rows=settings.provided.chunk_rows)
     collector = providers.Resource(_export_metrics, runtime, analysis, engine, models, ledger, intel)

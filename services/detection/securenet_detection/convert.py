@@ -23,6 +23,7 @@ from securenet_detection.findings.interface import FindingFilter
 from securenet_detection.findings.ledger import FindingEdit
 from securenet_detection.grpc_flows import Columns, flow_record
 from securenet_detection.mixed_verdicts import Verdicts
+from securenet_detection.models.drift import DriftReport
 from securenet_detection.models.interface import ModelReference
 from securenet_detection.models.serving import ServingModel
 from securenet_detection.threats import Contribution, Evidence, Skipped, Technique, ThreatLevel
@@ -291,7 +292,7 @@ def detector(status: DetectorStatus) -> detection_pb2.Detector:
     )
 
 
-def serving_model(model: ServingModel | None) -> detection_pb2.ServingModel | None:
+def serving_model(model: ServingModel | None, drift: DriftReport | None) -> detection_pb2.ServingModel | None:
     """A model in service, if there is one."""
     if model is None:
         return None
@@ -304,6 +305,17 @@ def serving_model(model: ServingModel | None) -> detection_pb2.ServingModel | No
         feature_schema_hash=model.schema_hash,
         load_duration=duration,
         limitations=model.limitations,
+        drift=None if drift is None else _model_drift(drift),
+    )
+
+
+def _model_drift(drift: DriftReport) -> detection_pb2.ModelDrift:
+    return detection_pb2.ModelDrift(
+        day_start_time=timestamp(drift.day_ns),
+        sampled_rows=drift.rows,
+        features=[detection_pb2.FeatureDrift(feature=name, stability_index=index) for name, index in drift.indices],
+        alert_rate=drift.alert_rate,
+        signals=[str(signal) for signal in drift.signals],
     )
 
 

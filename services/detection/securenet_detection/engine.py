@@ -27,13 +27,14 @@ from securenet_detection.mixed_verdicts import MixedVerdicts, Verdicts
 from securenet_detection.models import contributions
 from securenet_detection.models.contributions import Explanations
 from securenet_detection.models.detector import MODEL
+from securenet_detection.models.drift import DriftWatch
 from securenet_detection.models.serving import ModelSlot, ServingModel
 from securenet_detection.settings import DetectorSettings
 from securenet_detection.states import FlowState, FlowStates
 from securenet_detection.threats import AnalyticType, Skipped, ThreatLevel
 from securenet_detection.verdicts import BatchVerdicts, Speaker
 from securenet_flows.batch import Dictionary, FlowBatch
-from securenet_flows.features import features
+from securenet_flows.features import FEATURES, features
 
 Columns = list[tuple[Speaker, Observed]]
 
@@ -67,9 +68,16 @@ class Engine:
         settings: thresholds and bounds.
         models: where the serving model stands.
         intel: where indicators stand; without, flows are compared with none.
+        drift: watches what is scored; one of its own if not given.
     """
 
-    def __init__(self, settings: DetectorSettings, models: ModelSlot, intel: IntelSource | None = None) -> None:
+    def __init__(
+        self,
+        settings: DetectorSettings,
+        models: ModelSlot,
+        intel: IntelSource | None = None,
+        drift: DriftWatch | None = None,
+    ) -> None:
         self._settings = settings
         self._models = models
         self._intel = intel
@@ -82,6 +90,8 @@ class Engine:
             reputation=settings.names.reputation_domains,
         )
         self._blank = FlowState.smallest(settings)
+        #: Whether traffic still looks like what the model was trained on.
+        self.drift = drift or DriftWatch([feature.name for feature in FEATURES])
         #: What is remembered; a stream leases the named states that it uses.
         self.states = FlowStates(settings)
 
@@ -170,6 +180,8 @@ class Engine:
         skipped, partly = _skipped(state, seen)
         if seen.learn:
             state.ordinal += rows
+        if model is not None and seen.learn and rows and not origin.scope:
+            self.drift.observe(model, matrix, levels)
         return BatchVerdicts(
             threat_level=levels,
             score=risks if model is None else _fuse(pieces, probabilities),

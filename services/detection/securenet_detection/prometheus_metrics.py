@@ -61,6 +61,7 @@ class EngineCollector(Collector):
         if current is not None:
             model.add_metric([current.reference.name], 1)
         yield model
+        yield from self._drift()
         deleted = CounterMetricFamily(
             "securenet_detection_retention_deleted", "Findings and labels that retention deleted.", labels=["reason"]
         )
@@ -68,6 +69,25 @@ class EngineCollector(Collector):
         for reason, count in (("age", pruned.expired), ("number", pruned.surplus), ("labels", pruned.labels)):
             deleted.add_metric([reason], count)
         yield deleted
+
+    def _drift(self) -> Iterator[Metric]:
+        report = self._engine.drift.report(self._models.current)
+        if report is None:
+            return
+        indices = GaugeMetricFamily(
+            "securenet_detection_feature_psi",
+            "Population stability index of today's flows against the training; above 0.25 is a shift.",
+            labels=["feature"],
+        )
+        for name, index in report.indices:
+            indices.add_metric([name], index)
+        yield indices
+        yield GaugeMetricFamily(
+            "securenet_detection_alert_rate", "Share of flows at MEDIUM or above, by ADWIN.", value=report.alert_rate
+        )
+        yield CounterMetricFamily(
+            "securenet_detection_drift_signals", "Drift that was seen.", value=self._engine.drift.seen
+        )
 
     def _loads(self) -> Iterator[Metric]:
         load = self._analysis.load

@@ -325,8 +325,8 @@ class DetectionServicer:
     ) -> detection_pb2.GetServingModelResponse:
         """The model that scores."""
         return detection_pb2.GetServingModelResponse(
-            current=convert.serving_model(self._models.current),
-            previous=convert.serving_model(self._models.previous),
+            current=convert.serving_model(self._models.current, self._engine.drift.report(self._models.current)),
+            previous=convert.serving_model(self._models.previous, None),
             detail=self._models.detail,
         )
 

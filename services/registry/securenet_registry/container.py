@@ -180,7 +180,7 @@ class RegistryContainer(ServiceContainer):
             Promotions, ledger, providers.Singleton(Gatekeeper, artifacts, signer, SCHEMA_HASH, reopener), changes
         ),
         watching=providers.Singleton(Watching, ledger, changes, settings.provided.heartbeat),
-        serving_reports=providers.Singleton(ServingReports, ledger, settings.provided.report_interval),
+        serving_reports=providers.Singleton(ServingReports, ledger, changes, settings.provided.report_interval),
         auditing=providers.Singleton(Auditing, ledger),
     )
     servicer = providers.Singleton(ModelRegistryServicer, use_cases)

@@ -52,6 +52,7 @@ class EventKind(StrEnum):
     MODEL_CREATED = "model-created"
     MODEL_DELETED = "model-deleted"
     DRIFT_REPAIRED = "drift-repaired"
+    TRAFFIC_DRIFTED = "traffic-drifted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,17 @@ class ModelEvent:
     create_ns: int
     version: int = 0
     alias: Alias | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DriftSignal:
+    """Traffic does not look any more like what a version was trained on; see the contract for the units."""
+
+    kind: str
+    feature: str
+    measured: float
+    limit: float
+    signal_ns: int
 
 
 @dataclass(frozen=True, slots=True)

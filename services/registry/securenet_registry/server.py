@@ -237,7 +237,8 @@ class ModelRegistryServicer(ModelRegistryServiceServicer):
         self, request: registry_pb2.ReportServingRequest, _context: Any
     ) -> registry_pb2.ReportServingResponse:
         """Keep a consumer's word."""
-        await self._use.serving_reports.report(current_principal(), events.serving_report(request.report))
+        report, drift = events.serving_report(request.report), events.drift_signals(request.report)
+        await self._use.serving_reports.report(current_principal(), report, drift)
         return events.interval(self._use.serving_reports.interval)
 
     async def GetConvergence(

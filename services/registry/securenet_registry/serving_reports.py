@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from securenet_core.exceptions import ResourceExhaustedError
 from securenet_core.principal import Principal
 from securenet_registry.catalog import find_model
+from securenet_registry.changes import Changes
 from securenet_registry.ledger import Ledger, LedgerTransaction
-from securenet_registry.model import ServingReport
+from securenet_registry.model import DriftSignal, EventKind, ServingReport
 
 #: Consumers of one alias that are kept.
 CONSUMERS: Final = 10_000
@@ -30,15 +31,20 @@ class ServingReports:
     """Use-cases around reports.
 
     Args:
+        changes: wakes those who watch a model.
         interval: seconds within which consumers are to report.
     """
 
-    def __init__(self, ledger: Ledger, interval: float) -> None:
+    def __init__(self, ledger: Ledger, changes: Changes, interval: float) -> None:
         self._ledger = ledger
+        self._changes = changes
         self.interval = interval
 
-    async def report(self, who: Principal, report: ServingReport) -> None:
-        """Keeps a consumer's word."""
+    async def report(self, who: Principal, report: ServingReport, drift: Sequence[DriftSignal] = ()) -> None:
+        """Keeps a consumer's word, or what it says that has drifted."""
+        if drift:
+            await self._note_drift(who, report, drift)
+            return
         now = time.time_ns()
 
         def work(tx: LedgerTransaction) -> None:
@@ -49,6 +55,19 @@ class ServingReports:
             tx.put_report(replace(report, report_ns=now))
 
         await self._ledger.run(who.tenant, work)
+
+    async def _note_drift(self, who: Principal, report: ServingReport, drift: Sequence[DriftSignal]) -> None:
+        now = time.time_ns()
+
+        def work(tx: LedgerTransaction) -> None:
+            find_model(tx, report.model)
+            tx.add_event(report.model, EventKind.TRAFFIC_DRIFTED, now, version=report.version)
+            detail = {"consumer": report.consumer, "signals": [asdict(signal) for signal in drift]}
+            resource = f"models/{report.model}/versions/{report.version}"
+            tx.append_audit(who.subject, "drift", resource, detail, now)
+
+        await self._ledger.run(who.tenant, work)
+        self._changes.notify((who.tenant, report.model))
 
     async def convergence(self, who: Principal, model: str, alias: str) -> Convergence:
         """Whether every consumer that reported lately serves what the alias points at."""

@@ -68,6 +68,18 @@ async def test_the_life_of_an_alias(start_registry: Callable[..., Any], captures
         report.generation, report.version = 3, 1
         await stub.ReportServing(registry_pb2.ReportServingRequest(report=report))
         assert (await stub.GetConvergence(convergence)).converged
+        before = (await stub.GetConvergence(convergence)).reports
+        watch = stub.WatchModel(registry_pb2.WatchModelRequest(name="models/flows"))
+        await watch.read()
+        report.drift.add(kind="feature", feature="orig_bytes_log", measured=0.4, limit=0.25)
+        await stub.ReportServing(registry_pb2.ReportServingRequest(report=report))
+        event = (await watch.read()).event
+        assert (event.kind, event.version, event.alias.version) == ("traffic-drifted", 1, 0)
+        assert (await stub.GetConvergence(convergence)).reports == before
+        report.drift[0].kind = "mood"
+        assert await code_of(stub.ReportServing(registry_pb2.ReportServingRequest(report=report))) is (
+            grpc.StatusCode.INVALID_ARGUMENT
+        )
 
         names = ["models/flows/versions/1", "models/flows/versions/2"]
         compared = await stub.CompareModelVersions(registry_pb2.CompareModelVersionsRequest(names=names))
@@ -75,7 +87,17 @@ async def test_the_life_of_an_alias(start_registry: Callable[..., Any], captures
 
         audit = await stub.ListAuditEvents(registry_pb2.ListAuditEventsRequest(resource="models/flows"))
         actions = [event.action for event in audit.audit_events]
-        assert actions == ["rollback", "promote", "promote", "register", "train", "register", "create-model", "train"]
+        assert actions == [
+            "drift",
+            "rollback",
+            "promote",
+            "promote",
+            "register",
+            "train",
+            "register",
+            "create-model",
+            "train",
+        ]
         verdict = await stub.VerifyAudit(registry_pb2.VerifyAuditRequest())
         assert verdict.valid
         assert verdict.entries == len(actions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ from securenet.registry.v1 import model_pb2, registry_pb2, registry_pb2_grpc
 from securenet_core.channels import ChannelSettings, call_metadata
 from securenet_core.exceptions import DataLossError, NotFoundError
 from securenet_core.status import from_rpc_error
-from securenet_detection.models.interface import Artifact, ModelRejectedError, Promotion
+from securenet_detection.models.interface import Artifact, DriftSignal, ModelRejectedError, Promotion
 from securenet_detection.models.verification import TrustedKey, digest_of, file_digest, read_manifest
 
 _TIMEOUT: Final = 120.0
@@ -147,6 +147,25 @@ class GrpcModelSource:
             state=model_pb2.SERVING_STATE_FAILED if detail else model_pb2.SERVING_STATE_LOADED,
             detail=detail[:1024],
         )
+        await self._send(report)
+
+    async def report_drift(self, signals: Sequence[DriftSignal]) -> None:
+        """Tells the registry what has drifted, of one version."""
+        report = model_pb2.ServingReport(
+            consumer=self._consumer,
+            model=self._model,
+            alias=self._alias,
+            version=int(signals[0].model.rpartition("/")[2]),
+            state=model_pb2.SERVING_STATE_LOADED,
+        )
+        for signal in signals:
+            told = report.drift.add(
+                kind=signal.kind, feature=signal.feature, measured=signal.measured, limit=signal.limit
+            )
+            told.signal_time.FromNanoseconds(signal.time_ns)
+        await self._send(report)
+
+    async def _send(self, report: model_pb2.ServingReport) -> None:
         try:
             await self._stub.ReportServing(
                 registry_pb2.ReportServingRequest(report=report), metadata=self._metadata, timeout=_REPORT_TIMEOUT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -84,6 +84,32 @@ class Artifact:
     manifest: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class DriftSignal:
+    """Something has drifted.
+
+    Attributes:
+        kind: feature or alert-rate.
+        feature: which, of kind feature.
+        measured: the index, or the share of alarms now.
+        limit: what the index may be, or the share of alarms before.
+        time_ns: when it was seen, nanoseconds since the epoch.
+        model: resource name of the version that served.
+    """
+
+    kind: str
+    feature: str
+    measured: float
+    limit: float
+    time_ns: int
+    model: str
+
+    def __str__(self) -> str:
+        if self.kind == "feature":
+            return f"{self.feature}: stability index {self.measured:.2f}; up to {self.limit:g} is usual"
+        return f"alert rate: {self.limit:.2%} before, {self.measured:.2%} now"
+
+
 class ModelSource(Protocol):
     """Where models come from. What goes wrong on the way is a SecurenetError; ModelRejectedError is for good."""
 
@@ -95,3 +121,10 @@ class ModelSource(Protocol):
 
     async def report(self, promotion: Promotion, *, serves: str, detail: str) -> None:
         """Tells the registry which version is served, and why it is not the promoted one; empty where it is."""
+
+
+class DriftListener(Protocol):
+    """Who is told of drift. What goes wrong on the way is a SecurenetError."""
+
+    async def report_drift(self, signals: Sequence[DriftSignal]) -> None:
+        """Takes what has drifted, of one version."""

@@ -89,7 +89,9 @@ def load_model(
     for rows in _WARM_UP:
         classifier.scores(np.resize(features, (rows, columns)))
     limitations: list[str] = []
-    spread = _attempt(lambda: read_distribution(manifest.get("distribution"), names), limitations, "baseline")
+    spread = _attempt(
+        lambda: read_distribution(manifest.get("distribution"), names), limitations, "drift and baselines"
+    )
     medians = np.array([feature.median for feature in spread]) if spread else np.full(columns, np.nan)
     explainer = _attempt(
         lambda: Explainer(trees(artifact.path.read_bytes(), columns), names, medians), limitations, "contributions"
@@ -107,6 +109,7 @@ def load_model(
         load_seconds=time.monotonic() - begun,
         explainer=explainer,
         limitations=tuple(limitations),
+        spread=spread or (),
     )
 
 

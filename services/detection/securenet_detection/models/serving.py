@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from securenet_detection.models.calibration import Calibration, OperatingPoints
 from securenet_detection.models.contributions import Explainer
+from securenet_detection.models.distribution import FeatureSpread
 from securenet_detection.models.interface import Classifier, ModelReference
 
 
@@ -22,6 +23,7 @@ class ServingModel:
         load_seconds: how long download, checks and warm-up took.
         generation: of the alias.
         explainer: says why it gave a score; None where that cannot be told.
+        spread: of the features of the training, a column each; empty where the manifest does not say.
         limitations: what cannot be told of it, and why.
     """
 
@@ -35,6 +37,7 @@ class ServingModel:
     load_seconds: float
     explainer: Explainer | None = None
     limitations: tuple[str, ...] = ()
+    spread: tuple[FeatureSpread, ...] = ()
 
     def score(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Calibrated probability that each flow is malicious, float64 (n,)."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Final
 
 from securenet.registry.v1 import model_pb2, registry_pb2
 from securenet_core.exceptions import InvalidArgumentError
@@ -12,12 +14,16 @@ from securenet_registry.convert.models import alias_message, model_message
 from securenet_registry.convert.parts import duration, number, timestamp
 from securenet_registry.model import (
     AuditEntry,
+    DriftSignal,
     ModelEvent,
     ServingReport,
     parse_model,
 )
 from securenet_registry.serving_reports import Convergence
 from securenet_registry.watching import Heartbeat, Snapshot, Update
+
+#: Signals of one report.
+_MOST_SIGNALS: Final = 64
 
 
 def watch_response(update: Update) -> registry_pb2.WatchModelResponse:
@@ -66,6 +72,27 @@ def serving_report(message: model_pb2.ServingReport) -> ServingReport:
         loaded=message.state == model_pb2.SERVING_STATE_LOADED,
         detail=message.detail[:4096],
         report_ns=0,
+    )
+
+
+def drift_signals(message: model_pb2.ServingReport) -> tuple[DriftSignal, ...]:
+    """What a consumer says that has drifted.
+
+    Raises:
+        InvalidArgumentError: too much, or no such thing.
+    """
+    if len(message.drift) > _MOST_SIGNALS:
+        raise InvalidArgumentError.of("report.drift", f"{len(message.drift)} signals; expected at most {_MOST_SIGNALS}")
+    return tuple(_drift_signal(signal) for signal in message.drift)
+
+
+def _drift_signal(message: model_pb2.DriftSignal) -> DriftSignal:
+    if message.kind not in {"feature", "alert-rate"} or len(message.feature) > 128:
+        raise InvalidArgumentError.of("report.drift", f"kind {message.kind[:64]!r}; expected feature or alert-rate")
+    if not (math.isfinite(message.measured) and math.isfinite(message.limit)):
+        raise InvalidArgumentError.of("report.drift", "measured and limit; expected finite numbers")
+    return DriftSignal(
+        message.kind, message.feature, message.measured, message.limit, message.signal_time.ToNanoseconds()
     )
 
 

@@ -236,6 +236,13 @@ def serving(run: Invocation) -> None:
                 ("  since", None if model.since_time is None else model.since_time.isoformat(timespec="seconds"))
             )
             rows.extend(("  limited", limitation) for limitation in model.limitations)
+            if model.drift is not None:
+                rows.append(("  alert rate", f"{model.drift.alert_rate:.2%} of flows"))
+                rows.append(("  sampled today", f"{model.drift.sampled_rows:,} flows"))
+                rows.extend(
+                    (f"  drift of {one.feature}", f"{one.stability_index:.2f}") for one in model.drift.features[:5]
+                )
+                rows.extend(("  drifted", signal) for signal in model.drift.signals)
     run.out.table([*rows, ("detail", found.detail)], ("model", "value"))
 
 

@@ -312,6 +312,25 @@ class Detector:
 
 
 @dataclass(frozen=True, slots=True)
+class FeatureDrift:
+    """How far one feature is from the training: its population stability index."""
+
+    feature: str
+    stability_index: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDrift:
+    """Whether traffic still looks like what the model was trained on."""
+
+    day_start_time: datetime | None
+    sampled_rows: int
+    features: tuple[FeatureDrift, ...]
+    alert_rate: float
+    signals: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ServingModel:
     """A model version in service."""
 
@@ -321,6 +340,7 @@ class ServingModel:
     feature_schema_hash: str
     load_duration: float | None
     limitations: tuple[str, ...] = ()
+    drift: ModelDrift | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -988,6 +988,7 @@ class ServingModel(_message.Message):
     FEATURE_SCHEMA_HASH_FIELD_NUMBER: _builtins.int
     LOAD_DURATION_FIELD_NUMBER: _builtins.int
     LIMITATIONS_FIELD_NUMBER: _builtins.int
+    DRIFT_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     """Generation of the alias that it was found by."""
     feature_schema_hash: _builtins.str
@@ -1008,6 +1009,10 @@ class ServingModel(_message.Message):
     def limitations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What cannot be told of this version, and why: contributions, or how far traffic has drifted."""
 
+    @_builtins.property
+    def drift(self) -> Global___ModelDrift:
+        """How far the traffic that it scores is from what it was trained on; absent until it has scored some."""
+
     def __init__(
         self,
         *,
@@ -1017,11 +1022,84 @@ class ServingModel(_message.Message):
         feature_schema_hash: _builtins.str | None = ...,
         load_duration: _duration_pb2.Duration | None = ...,
         limitations: _abc.Iterable[_builtins.str] | None = ...,
+        drift: Global___ModelDrift | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["load_duration", b"load_duration", "model", b"model", "since_time", b"since_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "load_duration", b"load_duration", "model", b"model", "since_time", b"since_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature_schema_hash", b"feature_schema_hash", "generation", b"generation", "limitations", b"limitations", "load_duration", b"load_duration", "model", b"model", "since_time", b"since_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "feature_schema_hash", b"feature_schema_hash", "generation", b"generation", "limitations", b"limitations", "load_duration", b"load_duration", "model", b"model", "since_time", b"since_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ServingModel: _TypeAlias = ServingModel  # noqa: Y015
+
+@_typing.final
+class ModelDrift(_message.Message):
+    """ModelDrift says whether traffic still looks like what the model was trained on. Nothing is retrained for it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_START_TIME_FIELD_NUMBER: _builtins.int
+    SAMPLED_ROWS_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    ALERT_RATE_FIELD_NUMBER: _builtins.int
+    SIGNALS_FIELD_NUMBER: _builtins.int
+    sampled_rows: _builtins.int
+    """Flows that were sampled of it."""
+    alert_rate: _builtins.float
+    """Share of flows at MEDIUM or above since it changed last (ADWIN), 0–1."""
+    @_builtins.property
+    def day_start_time(self) -> _timestamp_pb2.Timestamp:
+        """Beginning of the day (UTC) that is counted now."""
+
+    @_builtins.property
+    def features(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureDrift]:
+        """How far each feature is from the training today, the farthest first; none below 1,000 sampled flows. A day that
+        ends with an index above 0.25 is a signal.
+        """
+
+    @_builtins.property
+    def signals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was seen of this version since it scores, the latest first, at most 64 sentences."""
+
+    def __init__(
+        self,
+        *,
+        day_start_time: _timestamp_pb2.Timestamp | None = ...,
+        sampled_rows: _builtins.int | None = ...,
+        features: _abc.Iterable[Global___FeatureDrift] | None = ...,
+        alert_rate: _builtins.float | None = ...,
+        signals: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["day_start_time", b"day_start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_rate", b"alert_rate", "day_start_time", b"day_start_time", "features", b"features", "sampled_rows", b"sampled_rows", "signals", b"signals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelDrift: _TypeAlias = ModelDrift  # noqa: Y015
+
+@_typing.final
+class FeatureDrift(_message.Message):
+    """FeatureDrift is how far one feature is from the training."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURE_FIELD_NUMBER: _builtins.int
+    STABILITY_INDEX_FIELD_NUMBER: _builtins.int
+    feature: _builtins.str
+    """Name of the feature."""
+    stability_index: _builtins.float
+    """Population stability index against the rows of the training; up to 0.1 is none, above 0.25 is a shift."""
+    def __init__(
+        self,
+        *,
+        feature: _builtins.str | None = ...,
+        stability_index: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature", b"feature", "stability_index", b"stability_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeatureDrift: _TypeAlias = FeatureDrift  # noqa: Y015

@@ -668,7 +668,9 @@ class ModelEvent(_message.Message):
     model: _builtins.str
     """Model, models/{model}."""
     kind: _builtins.str
-    """What happened: version-registered, alias-moved, version-deleted, model-deleted, drift-repaired."""
+    """What happened: version-registered, alias-moved, version-deleted, model-deleted, drift-repaired
+    (the alias of MLflow was mended), traffic-drifted (a consumer reported it; the audit log has the particulars).
+    """
     version: _builtins.int
     """Version that it is about; 0 where it is about none."""
     @_builtins.property
@@ -711,6 +713,7 @@ class ServingReport(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     REPORT_TIME_FIELD_NUMBER: _builtins.int
+    DRIFT_FIELD_NUMBER: _builtins.int
     consumer: _builtins.str
     """Who says it: a name that is stable for one process, such as detection-1."""
     model: _builtins.str
@@ -729,6 +732,12 @@ class ServingReport(_message.Message):
     def report_time(self) -> _timestamp_pb2.Timestamp:
         """When it was reported."""
 
+    @_builtins.property
+    def drift(self) -> _containers.RepeatedCompositeFieldContainer[Global___DriftSignal]:
+        """What has drifted under that version, at most 64. A report with some is kept as an event of the model and in the
+        audit log, and leaves the consumer's word on what it serves as it was.
+        """
+
     def __init__(
         self,
         *,
@@ -740,14 +749,55 @@ class ServingReport(_message.Message):
         state: Global___ServingState.ValueType | None = ...,
         detail: _builtins.str | None = ...,
         report_time: _timestamp_pb2.Timestamp | None = ...,
+        drift: _abc.Iterable[Global___DriftSignal] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["report_time", b"report_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "consumer", b"consumer", "detail", b"detail", "generation", b"generation", "model", b"model", "report_time", b"report_time", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "consumer", b"consumer", "detail", b"detail", "drift", b"drift", "generation", b"generation", "model", b"model", "report_time", b"report_time", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ServingReport: _TypeAlias = ServingReport  # noqa: Y015
+
+@_typing.final
+class DriftSignal(_message.Message):
+    """DriftSignal says that traffic does not look any more like what a version was trained on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    FEATURE_FIELD_NUMBER: _builtins.int
+    MEASURED_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    SIGNAL_TIME_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """What drifted: feature or alert-rate."""
+    feature: _builtins.str
+    """Which feature; empty for the alert rate."""
+    measured: _builtins.float
+    """Population stability index of a day against the training, or the share of alarms now (0–1)."""
+    limit: _builtins.float
+    """Index that is still usual, or the share of alarms before (0–1)."""
+    @_builtins.property
+    def signal_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was seen."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str | None = ...,
+        feature: _builtins.str | None = ...,
+        measured: _builtins.float | None = ...,
+        limit: _builtins.float | None = ...,
+        signal_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["signal_time", b"signal_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature", b"feature", "kind", b"kind", "limit", b"limit", "measured", b"measured", "signal_time", b"signal_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DriftSignal: _TypeAlias = DriftSignal  # noqa: Y015
 
 @_typing.final
 class AuditEvent(_message.Message):
