@@ -8,7 +8,7 @@ other.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securenet_detection import fusion, verdicts
+from securenet_detection.absences import absences
 from securenet_detection.behaviours.interface import Definition, Observed, Usage
 from securenet_detection.behaviours.names import NameReader
 from securenet_detection.behaviours.observation import Observation
@@ -36,6 +37,7 @@ from securenet_detection.verdicts import BatchVerdicts, Speaker
 from securenet_flows.batch import Dictionary, FlowBatch
 from securenet_flows.features import FEATURES, features
 
+Bool = NDArray[np.bool_]
 Columns = list[tuple[Speaker, Observed]]
 
 _NO_MODEL = Skipped(MODEL, "no model is served")
@@ -267,28 +269,9 @@ def _distinct_tactics(columns: Columns, rows: int) -> NDArray[np.int64]:
     return sum((shown.astype(np.int64) for shown in tactics.values()), np.zeros(rows, np.int64))
 
 
-def _skipped(
-    state: FlowState, seen: Observation
-) -> tuple[tuple[Skipped, ...], dict[str, tuple[str, NDArray[np.bool_]]]]:
-    """Detectors that lack a field in every row, and in some."""
-    everywhere: list[Skipped] = []
-    somewhere: dict[str, tuple[str, NDArray[np.bool_]]] = {}
-    for behaviour in state.behaviours:
-        definition = behaviour.definition
-        if isinstance(behaviour, ThreatIntel) and behaviour.index is None:
-            everywhere.append(_NO_INTEL)
-        for field in definition.required_fields:
-            if field in seen.batch.numeric and field not in seen.batch.present:
-                continue
-            absent = ~seen.batch.has(field)
-            if definition.protocols:
-                absent &= np.isin(seen.protocol, definition.protocols)
-            if definition.ports:
-                absent &= np.isin(seen.dst_port, definition.ports)
-            if len(absent) and absent.all():
-                everywhere.append(Skipped(definition.name, f"{field} is absent"))
-                somewhere.pop(definition.name, None)
-                break
-            if absent.any():
-                somewhere.setdefault(definition.name, (f"{field} is absent", absent))
-    return tuple(everywhere), somewhere
+def _skipped(state: FlowState, seen: Observation) -> tuple[tuple[Skipped, ...], Mapping[str, tuple[str, Bool]]]:
+    """Detectors that judge no row of the batch, and those that lack a field in some."""
+    everywhere, somewhere = absences((behaviour.definition for behaviour in state.behaviours), seen)
+    if any(isinstance(behaviour, ThreatIntel) and behaviour.index is None for behaviour in state.behaviours):
+        everywhere = (*everywhere, _NO_INTEL)
+    return everywhere, somewhere
