@@ -126,6 +126,12 @@ class BruteForceSettings(_Part):
     attempts: Count = 30
     """Failed logins, or exchanges shaped like one, at one service of one host."""
 
+    burst_attempts: Count = 10
+    """The same within `burst_seconds`, for LOW."""
+
+    burst_seconds: Seconds = 120.0
+    """How far back a burst is counted."""
+
     window_seconds: Seconds = 1800.0
     """How far back is counted."""
 
@@ -134,6 +140,33 @@ class BruteForceSettings(_Part):
 
     max_bytes: Count = 8192
     """Largest payload of either side that counts where the sensor did not judge the login."""
+
+
+class PasswordSpraySettings(_Part):
+    """Thresholds of password-spray; what an attempt is stands in brute-force's."""
+
+    hosts: Count = 5
+    """Hosts at one service of which logins failed; twice as many where only their shape says so."""
+
+    window_seconds: Seconds = 1800.0
+    """How far back is counted."""
+
+
+class CryptominingSettings(_Part):
+    """Parameters of cryptomining."""
+
+    window_seconds: Seconds = 3600.0
+    """How long evidence lasts."""
+
+
+class UnansweredCallsSettings(_Part):
+    """Thresholds of unanswered-calls."""
+
+    connections: Count = 30
+    """Connections to one destination and port that failed."""
+
+    window_seconds: Seconds = 3600.0
+    """How far back is counted."""
 
 
 class IcmpTunnelSettings(_Part):
@@ -407,6 +440,15 @@ class DetectorSettings(_Part):
 
     brute_force: BruteForceSettings = BruteForceSettings()
     """brute-force."""
+
+    password_spray: PasswordSpraySettings = PasswordSpraySettings()
+    """password-spray."""
+
+    cryptomining: CryptominingSettings = CryptominingSettings()
+    """cryptomining."""
+
+    unanswered_calls: UnansweredCallsSettings = UnansweredCallsSettings()
+    """unanswered-calls."""
 
     names: NameSettings = NameSettings()
     """What is known of DNS names."""

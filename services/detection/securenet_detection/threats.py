@@ -39,6 +39,8 @@ class Attack(Enum):
     SERVICE_DISCOVERY = Technique("T1046", "Network Service Discovery", "Discovery")
     SCANNING_IP_BLOCKS = Technique("T1595.001", "Active Scanning: Scanning IP Blocks", "Reconnaissance")
     PASSWORD_GUESSING = Technique("T1110.001", "Brute Force: Password Guessing", "Credential Access")
+    PASSWORD_SPRAYING = Technique("T1110.003", "Brute Force: Password Spraying", "Credential Access")
+    COMPUTE_HIJACKING = Technique("T1496.001", "Resource Hijacking: Compute Hijacking", "Impact")
     NON_APPLICATION_LAYER_PROTOCOL = Technique("T1095", "Non-Application Layer Protocol", "Command and Control")
     NON_STANDARD_PORT = Technique("T1571", "Non-Standard Port", "Command and Control")
     REMOTE_DESKTOP = Technique("T1021.001", "Remote Services: Remote Desktop Protocol", "Lateral Movement")

@@ -130,6 +130,12 @@ class Dictionary:
         table = np.fromiter((value in wanted for value in self.values), dtype=np.bool_, count=len(self.values))
         return np.append(table, False)[self.codes]
 
+    def lists(self, values: Iterable[str]) -> Bool:
+        """Boolean (n,): which rows hold a list, parted by commas as Zeek's sets are, with one of the given values."""
+        wanted = set(values)
+        found = (not wanted.isdisjoint(value.split(",")) for value in self.values)
+        return np.append(np.fromiter(found, dtype=np.bool_, count=len(self.values)), False)[self.codes]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FlowBatch:

@@ -4,6 +4,8 @@ Definition: at least 30 attempts within 30 minutes (Zeek's policy for SSH: 30 fa
 Where the sensor judged the login, an attempt is what it judged to have failed: SSH logins without success, HTTP 401.
 Elsewhere it is a short exchange with an authentication service that ended after the few packets of a refused login, and
 the evidence is one level lower, since it rests on shape alone.
+
+Ten attempts within two minutes are LOW: faster than a person types, but automation that logs in has that pace, too.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ class BruteForce:
     def __init__(self, settings: BruteForceSettings, state: StateSettings) -> None:
         self._settings = settings
         self._episodes = Episodes(entities=state.entities, members=0, window_ns=int(settings.window_seconds * 1e9))
+        self._bursts = Episodes(entities=state.entities, members=0, window_ns=int(settings.burst_seconds * 1e9))
         self.definition = Definition(
             name="brute-force",
             version="1",
@@ -44,6 +47,8 @@ class BruteForce:
             thresholds=(
                 Threshold("attempts", settings.attempts, "attempts", "failed logins at one service of one host"),
                 Threshold("window", settings.window_seconds, "seconds", "how far back is counted"),
+                Threshold("burst_attempts", settings.burst_attempts, "attempts", "within burst_window, for LOW"),
+                Threshold("burst_window", settings.burst_seconds, "seconds", "how far back a burst is counted"),
                 Threshold("max_duration", settings.max_duration_seconds, "seconds", "longest exchange that counts"),
                 Threshold("max_bytes", settings.max_bytes, "bytes", "largest payload of either side that counts"),
             ),
@@ -53,65 +58,77 @@ class BruteForce:
         )
 
     def observe(self, seen: Observation) -> Observed | None:
-        weights, judged = self._attempts(seen)
-        thresholds = np.full(len(seen), self._settings.attempts, np.int64)
-        out = self._episodes.count(
-            seen,
-            keys=kernels.combine(kernels.combine(seen.src, seen.dst), seen.dst_port),
-            members=seen.dst,
-            weights=weights,
-            graded=judged,
-            thresholds=thresholds,
-        )
-        if out is None:
+        weights, judged = attempts(seen, self._settings)
+        keys = kernels.combine(kernels.combine(seen.src, seen.dst), seen.dst_port)
+        found = [
+            (limit, episodes.count(seen, keys=keys, members=seen.dst, weights=weights, graded=judged, thresholds=limit))
+            for limit, episodes in (
+                (np.full(len(seen), self._settings.attempts, np.int64), self._episodes),
+                (np.full(len(seen), self._settings.burst_attempts, np.int64), self._bursts),
+            )
+        ]
+        (thresholds, out), (fewer, burst) = found
+        if out is None and burst is None:
             return None
+        level = np.full(len(seen), ThreatLevel.LOW, np.uint8)
+        if out is not None:
+            level[out[:, 0] > 0] = ThreatLevel.MEDIUM
+            level[out[:, 6] >= thresholds] = ThreatLevel.HIGH
+        else:
+            out = np.zeros_like(burst)
+        if burst is not None:
+            alone = out[:, 0] == 0
+            out[alone], thresholds[alone], level[alone] = burst[alone], fewer[alone], ThreatLevel.LOW
         return evidence(
             out,
             measured=out[:, 0].astype(np.float64),
             thresholds=thresholds.astype(np.float64),
-            level=np.where(out[:, 6] >= thresholds, ThreatLevel.HIGH, ThreatLevel.MEDIUM).astype(np.uint8),
+            level=level,
             technique=np.zeros(len(seen), np.uint8),
         )
-
-    def _attempts(self, seen: Observation) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """int64 (n,) attempts that each row stands for, and which rows the sensor judged to have failed."""
-        batch = seen.batch
-        known = batch.has("service")
-        auth = batch.texts("service").matches(_SERVICES) | (~known & _PORTS[seen.dst_port])
-        auth &= seen.protocol == TCP
-        sent, received = batch.number("orig_bytes").astype(np.int64), batch.number("resp_bytes").astype(np.int64)
-        limit = self._settings.max_bytes
-        # Both sides spoke, so it was no scan; little and briefly, so nobody worked there.
-        short = (sent > 0) & (received > 0) & (sent <= limit) & (received <= limit)
-        if "duration_ns" in batch.numeric:
-            short &= batch.number("duration_ns").astype(np.int64) <= int(self._settings.max_duration_seconds * 1e9)
-        weights = (auth & short).astype(np.int64)
-        judged = np.zeros(len(seen), np.bool_)
-        if "ssh_auth_success" in batch.numeric:
-            verdict, success = batch.has("ssh_auth_success"), batch.number("ssh_auth_success")
-            judged = verdict & (success == 0)
-            attempts = np.clip(batch.number("ssh_auth_attempts").astype(np.int64), 1, _ATTEMPTS)
-            weights = np.where(judged, attempts, np.where(verdict, 0, weights))
-        if "http_status_code" in batch.numeric:
-            refused = batch.has("http_status_code") & (batch.number("http_status_code") == _UNAUTHORIZED)
-            judged = judged | refused
-            weights = np.where(refused, 1, weights)
-        return weights, judged
 
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.source(row), seen.destination(row), int(seen.dst_port[row]))
 
     def summary(self, seen: Observation, row: int, observed: Observed) -> str:
-        judged = observed.level[row] == ThreatLevel.HIGH
+        judged = observed.certain[row] >= observed.threshold[row]
         what = "failed to log in" if judged else "made short exchanges that look like refused logins"
+        burst = observed.level[row] == ThreatLevel.LOW
+        seconds = self._settings.burst_seconds if burst else self._settings.window_seconds
         return (
             f"{seen.source(row)} {what} {observed.measured[row]:.0f} times at {seen.service(row)} of "
-            f"{seen.destination(row)} within {self._settings.window_seconds / 60:g} minutes "
-            f"({observed.threshold[row]:.0f} are allowed)"
+            f"{seen.destination(row)} within {seconds / 60:g} minutes ({observed.threshold[row]:.0f} are allowed)"
         )
 
     def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
-        return self._episodes.samples(int(observed.sample[row]))
+        episodes = self._bursts if observed.level[row] == ThreatLevel.LOW else self._episodes
+        return episodes.samples(int(observed.sample[row]))
 
     def usage(self) -> Usage:
-        return self._episodes.usage()
+        return self._episodes.usage() + self._bursts.usage()
+
+
+def attempts(seen: Observation, settings: BruteForceSettings) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """int64 (n,) attempts that each row stands for, and which rows the sensor judged to have failed."""
+    batch = seen.batch
+    known = batch.has("service")
+    auth = batch.texts("service").lists(_SERVICES) | (~known & _PORTS[seen.dst_port])
+    auth &= seen.protocol == TCP
+    sent, received = batch.number("orig_bytes").astype(np.int64), batch.number("resp_bytes").astype(np.int64)
+    limit = settings.max_bytes
+    # Both sides spoke, so it was no scan; little and briefly, so nobody worked there.
+    short = (sent > 0) & (received > 0) & (sent <= limit) & (received <= limit)
+    if "duration_ns" in batch.numeric:
+        short &= batch.number("duration_ns").astype(np.int64) <= int(settings.max_duration_seconds * 1e9)
+    weights = (auth & short).astype(np.int64)
+    judged = np.zeros(len(seen), np.bool_)
+    if "ssh_auth_success" in batch.numeric:
+        verdict, success = batch.has("ssh_auth_success"), batch.number("ssh_auth_success")
+        judged = verdict & (success == 0)
+        attempts = np.clip(batch.number("ssh_auth_attempts").astype(np.int64), 1, _ATTEMPTS)
+        weights = np.where(judged, attempts, np.where(verdict, 0, weights))
+    if "http_status_code" in batch.numeric:
+        refused = batch.has("http_status_code") & (batch.number("http_status_code") == _UNAUTHORIZED)
+        judged = judged | refused
+        weights = np.where(refused, 1, weights)
+    return weights, judged

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from securenet_detection.behaviours.beacon import Beacon
 from securenet_detection.behaviours.brute_force import BruteForce
+from securenet_detection.behaviours.cryptomining import Cryptomining
 from securenet_detection.behaviours.dga import Dga
 from securenet_detection.behaviours.dns_tunnel import DnsTunnel
 from securenet_detection.behaviours.exfiltration import Exfiltration
@@ -15,8 +16,10 @@ from securenet_detection.behaviours.lateral_movement import LateralMovement
 from securenet_detection.behaviours.long_connection import LongConnection
 from securenet_detection.behaviours.odd_port import OddPort
 from securenet_detection.behaviours.outside import Outside
+from securenet_detection.behaviours.password_spray import PasswordSpray
 from securenet_detection.behaviours.sequential_scan import SequentialScan
 from securenet_detection.behaviours.strobe import Strobe
+from securenet_detection.behaviours.unanswered_calls import UnansweredCalls
 from securenet_detection.behaviours.vertical_scan import VerticalScan
 from securenet_detection.intel.threat_intel import ThreatIntel
 from securenet_detection.settings import DetectorSettings
@@ -28,6 +31,7 @@ def behaviours(settings: DetectorSettings) -> tuple[Behaviour, ...]:
     return (
         Beacon(settings.beacon, settings.state, outside),
         BruteForce(settings.brute_force, settings.state),
+        Cryptomining(settings.cryptomining, settings.state),
         Dga(settings.dga, settings.state),
         DnsTunnel(settings.dns_tunnel, settings.state),
         Exfiltration(settings.exfiltration, settings.state, outside),
@@ -37,8 +41,10 @@ def behaviours(settings: DetectorSettings) -> tuple[Behaviour, ...]:
         LateralMovement(settings.lateral_movement, settings.state),
         LongConnection(settings.long_connection, settings.state, outside),
         OddPort(settings.odd_port, settings.state),
+        PasswordSpray(settings.password_spray, settings.brute_force, settings.state),
         SequentialScan(settings.sequential_scan, settings.state),
         Strobe(settings.strobe, settings.state, outside),
         ThreatIntel(settings.threat_intel, settings.state),
+        UnansweredCalls(settings.unanswered_calls, settings.state, outside),
         VerticalScan(settings.vertical_scan, settings.state),
     )

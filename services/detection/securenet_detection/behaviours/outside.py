@@ -39,7 +39,7 @@ class Outward:
     """Columns of a batch, n rows.
 
     Attributes:
-        leaves: boolean, from the network's own hosts to others.
+        leaves: boolean, from the network's own hosts to others, or to others from whom it may.
         pair: int64, key of source, destination, port and protocol.
         times: int64, ns, start times that can be subtracted from each other.
         prevalence: uint8, UNKNOWN, RARE or POPULAR for the destination, as of the row.
@@ -70,8 +70,10 @@ class Outside:
         return self._latest[1]
 
     def _columns(self, seen: Observation) -> Outward:
+        # Where the sensor does not say what is local, and neither address is private, any flow may leave.
+        unknown = ~(seen.src_local | seen.batch.has("local_orig") | seen.batch.has("local_resp") | seen.dst_group)
         outward = Outward(
-            leaves=seen.src_local & ~seen.dst_local,
+            leaves=(seen.src_local | unknown) & ~seen.dst_local,
             pair=kernels.combine(kernels.combine(seen.src, seen.dst), (seen.dst_port << 8) | seen.protocol),
             times=times(seen),
             prevalence=np.zeros(len(seen), np.uint8),

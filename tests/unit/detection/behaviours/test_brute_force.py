@@ -24,7 +24,26 @@ def test_thirty_short_ssh_exchanges_look_like_guessing(levels: Any) -> None:
 
 
 def test_twenty_nine_do_not(levels: Any) -> None:
-    assert levels(logins(29)) == {}
+    assert levels(logins(29, every=15.0)) == {}
+
+
+def test_ten_faster_than_a_person_types_are_low(engine: Any, batch: Any) -> None:
+    verdicts = engine.analyze(batch(logins(10)))
+    (sighting,) = (report for _, report in verdicts.sightings)
+    assert sighting.evidence.level == ThreatLevel.LOW
+    assert "10 times at tcp/22 of 10.0.0.22 within 2 minutes (10 are allowed)" in sighting.evidence.summary
+    assert len(sighting.evidence.flow_ids) == 8
+
+
+def test_nine_are_not(levels: Any) -> None:
+    assert levels(logins(9)) == {}
+
+
+def test_guessing_that_goes_on_raises_the_same_finding(engine: Any, batch: Any) -> None:
+    reports = [report for _, report in engine.analyze(batch(logins(30))).sightings]
+    assert len({report.evidence.id for report in reports}) == 1
+    levels = [report.evidence.level for report in reports]
+    assert (levels[0], levels[-1], levels) == (ThreatLevel.LOW, ThreatLevel.MEDIUM, sorted(levels))
 
 
 def test_failures_that_the_sensor_judged_are_graver(levels: Any) -> None:
@@ -54,6 +73,11 @@ def test_refused_http_logins_count(levels: Any) -> None:
 
 def test_a_service_known_by_name_counts_on_any_port(levels: Any) -> None:
     assert "brute-force" in levels(logins(30, port=2222, service="ssh"))
+
+
+@pytest.mark.parametrize("service", ["rdp,ssl", "gssapi,smb,ntlm"])
+def test_services_are_known_beside_others_in_one_connection(levels: Any, service: Any) -> None:
+    assert "brute-force" in levels(logins(30, port=4000, service=service))
 
 
 def test_slow_guessing_stays_below(levels: Any) -> None:
