@@ -28,10 +28,34 @@ from securenet_core.exceptions import (
 
 pytestmark = pytest.mark.unit
 
-COMMANDS = ("up", "analyze", "simulate", "evaluate", "train", "scan", "match", "doctor", "demo")
+COMMANDS = ("up", "analyze", "simulate", "evaluate", "train", "scan", "match", "doctor", "bench", "demo")
 GROUPS = {
-    "models": ("list", "show", "promote", "rollback", "download", "register", "watch", "cancel"),
-    "findings": ("list", "show", "watch", "update"),
+    "models": (
+        "list",
+        "show",
+        "promote",
+        "rollback",
+        "download",
+        "register",
+        "watch",
+        "cancel",
+        "compare",
+        "serving",
+        "delete",
+        "audit",
+    ),
+    "findings": (
+        "list",
+        "show",
+        "watch",
+        "update",
+        "history",
+        "export",
+        "labels",
+        "suppress",
+        "suppressions",
+        "unsuppress",
+    ),
     "scopes": ("add", "list", "remove"),
     "knowledge": ("import", "show"),
     "certs": ("init", "client", "token"),

@@ -9,6 +9,7 @@ import typer
 
 from securenet_client.cli import (
     analyze,
+    bench,
     certs,
     demo,
     doctor,
@@ -25,7 +26,23 @@ from securenet_client.cli import (
 )
 from securenet_client.cli.invocation import OutputFormat
 
-_GROUPS = (up, analyze, simulate, evaluate, train, models, findings, scan, match, knowledge, intel, certs, doctor, demo)
+_GROUPS = (
+    up,
+    analyze,
+    simulate,
+    evaluate,
+    train,
+    models,
+    findings,
+    scan,
+    match,
+    knowledge,
+    intel,
+    certs,
+    doctor,
+    bench,
+    demo,
+)
 
 
 def make_application() -> typer.Typer:
