@@ -30,8 +30,9 @@ pytestmark = pytest.mark.unit
 
 SPEC = TrainingSpec("flows", ("/nowhere",))
 RESULT: Mapping[str, Any] = {
-    "kind": "result", "serving": None, "calibration": None, "golden": None, "thresholds": [], "sample_count": 3,
-    "metrics": [["mcc", 0.5, ""]], "runtime": {}, "feature_schema_hash": "", "feature_names": [], "lineage": {},
+    "kind": "result", "serving": None, "calibration": None, "golden": None, "thresholds": [], "distribution": None,
+    "sample_count": 3, "metrics": [["mcc", 0.5, ""]], "runtime": {}, "feature_schema_hash": "", "feature_names": [],
+    "lineage": {},
 }  # fmt: skip
 PROGRESS: Mapping[str, Any] = {
     "kind": "progress", "phase": "reading", "fraction": 0.1, "rows_read": 5, "message": "reading",
