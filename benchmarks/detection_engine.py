@@ -67,6 +67,15 @@ def generate(rows: int, seed: int = 1) -> tuple[FlowBatch, NDArray[np.bool_]]:
         "orig_pkts": np.where(failed, 2, rng.integers(4, 200, rows)).astype(np.int64),
         "resp_pkts": np.where(failed, 0, rng.integers(4, 300, rows)).astype(np.int64),
     }
+    # A lookup is a packet or two each way; as large as a download it would be a tunnel.
+    lookup = numeric["dst_port"] == 53
+    for name, least, most in (
+        ("orig_bytes", 30, 60),
+        ("resp_bytes", 60, 300),
+        ("orig_pkts", 1, 3),
+        ("resp_pkts", 1, 3),
+    ):
+        numeric[name] = np.where(lookup, rng.integers(least, most, rows), numeric[name])
     batch = FlowBatch(
         start_time_ns=START_NS + np.sort(rng.integers(0, 1800 * 10**9, rows)),
         src_addr=src,

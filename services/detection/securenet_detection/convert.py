@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from functools import cache, lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -36,15 +37,23 @@ _MOST_DETECTORS: Final = 64
 
 def verdict(verdicts: Verdicts, row: int, *, details: bool = True) -> verdict_pb2.Verdict:
     """The full verdict of a row, or what is left of it without details."""
-    return verdict_pb2.Verdict(
-        flow_id=verdicts.flow_id(row),
-        threat_level=_number(verdicts.threat_level[row]),
-        score=float(verdicts.score[row]),
-        evidence=[evidence(piece) for piece in verdicts.evidence(row)] if details else (),
-        model=model_ref(verdicts.model_at(row)),
-        skipped=[skipped_detector(skipped) for skipped in verdicts.skipped_at(row)],
-        evidence_omitted=verdicts.omitted_at(row) or (not details and verdicts.has_evidence(row)),
-    )
+    message = verdict_pb2.Verdict()
+    _fill(message, verdicts, row, details=details)
+    return message
+
+
+def _fill(message: verdict_pb2.Verdict, verdicts: Verdicts, row: int, *, details: bool) -> None:
+    # In place: a message that is handed to another one is copied, with all that is in it.
+    message.flow_id = verdicts.flow_id(row)
+    message.threat_level = _number(verdicts.threat_level[row])
+    message.score = float(verdicts.score[row])
+    for piece in verdicts.evidence(row) if details else ():
+        message.evidence.add(**_evidence_fields(piece))
+    reference = model_ref(verdicts.model_at(row))
+    if reference is not None:
+        message.model.CopyFrom(reference)
+    message.skipped.extend(map(skipped_detector, verdicts.skipped_at(row)))
+    message.evidence_omitted = verdicts.omitted_at(row) or (not details and verdicts.has_evidence(row))
 
 
 class VerdictPacker:
@@ -83,7 +92,7 @@ class VerdictPacker:
             self._message.details_omitted += len(detailed)
             detailed = []
         for row in detailed:
-            self._message.details.add(row=int(at[row]), verdict=verdict(verdicts, row))
+            _fill(self._message.details.add(row=int(at[row])).verdict, verdicts, row, details=True)
         skipped = [skipped_detector(one) for one in verdicts.skipped]
         if self._pieces == 0:
             self._message.skipped.extend(skipped)
@@ -110,21 +119,25 @@ class VerdictPacker:
 
 def evidence(piece: Evidence) -> verdict_pb2.Evidence:
     """A piece of evidence."""
-    return verdict_pb2.Evidence(
-        id=piece.id,
-        detector=piece.detector,
-        detector_version=piece.detector_version,
-        analytic_type=_number(piece.analytic_type),
-        level=_number(piece.level),
-        confidence=piece.confidence,
-        summary=piece.summary,
-        measured=piece.measured,
-        threshold=piece.threshold,
-        contributions=[contribution(one) for one in piece.contributions],
-        techniques=[technique(one) for one in piece.techniques],
-        flow_ids=piece.flow_ids,
-        measure=piece.measure,
-    )
+    return verdict_pb2.Evidence(**_evidence_fields(piece))
+
+
+def _evidence_fields(piece: Evidence) -> dict[str, Any]:
+    return {
+        "id": piece.id,
+        "detector": piece.detector,
+        "detector_version": piece.detector_version,
+        "analytic_type": _number(piece.analytic_type),
+        "level": _number(piece.level),
+        "confidence": piece.confidence,
+        "summary": piece.summary,
+        "measured": piece.measured,
+        "threshold": piece.threshold,
+        "contributions": [contribution(one) for one in piece.contributions],
+        "techniques": [technique(one) for one in piece.techniques],
+        "flow_ids": piece.flow_ids,
+        "measure": piece.measure,
+    }
 
 
 def contribution(one: Contribution) -> verdict_pb2.Contribution:
@@ -137,18 +150,21 @@ def contribution(one: Contribution) -> verdict_pb2.Contribution:
     )
 
 
+@cache
 def technique(one: Technique) -> verdict_pb2.AttackTechnique:
-    """An ATT&CK technique."""
+    """An ATT&CK technique; the one message of it, to be copied and not changed."""
     return verdict_pb2.AttackTechnique(id=one.id, name=one.name, tactic=one.tactic)
 
 
+@lru_cache(64)
 def skipped_detector(one: Skipped) -> verdict_pb2.SkippedDetector:
-    """A detector that could not judge."""
+    """A detector that could not judge; the one message of it, to be copied and not changed."""
     return verdict_pb2.SkippedDetector(detector=one.detector, reason=one.reason)
 
 
+@lru_cache(64)
 def model_ref(model: ModelReference | None) -> verdict_pb2.ModelRef | None:
-    """The model version that scored, if one did."""
+    """The model version that scored, if one did; the one message of it, to be copied and not changed."""
     return None if model is None else verdict_pb2.ModelRef(name=model.name, alias=model.alias, digest=model.digest)
 
 

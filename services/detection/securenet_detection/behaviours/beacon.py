@@ -30,8 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securenet_detection.behaviours import beacon_kernels as loops
-from securenet_detection.behaviours import beacon_null
-from securenet_detection.behaviours import connection_kernels as tables
+from securenet_detection.behaviours import beacon_null, tables
 from securenet_detection.behaviours.connection_kernels import UNKNOWN
 from securenet_detection.behaviours.entities import Entities, amount, evidence, outputs
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
@@ -67,7 +66,7 @@ class Beacon:
         self._rings = np.zeros((state.rings, 2, loops.RING), np.int64)
         self._candidates = np.zeros((state.entities, 2), np.int64)
         self._kept = np.zeros((state.entities, loops.CANDIDATE_WIDTH), np.int64)
-        self._candidate_counters = np.zeros(3, np.int64)
+        self._candidate_counters = np.zeros(tables.COUNTERS, np.int64)
         self._clock = np.zeros(1, np.int64)
         self._null, self._shares, self._counts = beacon_null.table()
         self.definition = Definition(

@@ -14,9 +14,8 @@ import numpy as np
 
 from securenet_detection.behaviours.connection_kernels import (
     ACTIVE,
-    ENTRIES,
-    EVICTIONS,
     FIRST,
+    FIRST_SEEN,
     FLOWS,
     LEVEL,
     MEASURED,
@@ -26,19 +25,28 @@ from securenet_detection.behaviours.connection_kernels import (
     POPULAR,
     RARE,
     UNTIL,
-    WAYS,
     _begin,
-    _find,
-    _jit,
     _measure,
     _moved,
-    _oldest,
     _report,
     _roll,
     _sample,
     _say,
     _stands,
 )
+from securenet_detection.behaviours.tables import (
+    ENTRIES,
+    EVICTIONS,
+    WAYS,
+    fetch_ahead,
+    fetch_bucket,
+    find,
+    jit,
+    mark_reported,
+    oldest,
+    was_reported,
+)
+from securenet_flows.kernel_memory import borrowed
 
 #: Hours that are looked back on.
 HOURS: Final = 24
@@ -70,9 +78,11 @@ _SAMPLED_FROM: Final = 12
 #: Bytes from which a call hands over data and does not only ask.
 _MUCH: Final = 100_000
 _BARS: Final = 8
+#: Rows ahead that pairs are fetched.
+_AHEAD: Final = 8
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _quantile(values: _Array, n: int, share: float) -> Any:
     at = share * (n - 1)
     low = int(at)
@@ -80,7 +90,7 @@ def _quantile(values: _Array, n: int, share: float) -> Any:
     return values[low] * (1 - part) + values[min(low + 1, n - 1)] * part
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _shape(values: _Array, n: int, spare: _Array, narrow: float) -> Any:
     """Bowley's skewness without sign, median, and median absolute deviation of n sorted values; a spread of less than
     `narrow` has no skewness that would mean anything."""
@@ -95,7 +105,7 @@ def _shape(values: _Array, n: int, spare: _Array, narrow: float) -> Any:
     return skew, median, _quantile(spare, n, 0.5)
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _regularity(gaps: _Array, n: int, spare: _Array) -> Any:
     gaps[:n].sort()
     skew, median, deviation = _shape(gaps, n, spare, 0.2 * _quantile(gaps, n, 0.5))
@@ -104,7 +114,7 @@ def _regularity(gaps: _Array, n: int, spare: _Array) -> Any:
     return 0.25 * (1 - skew) + 0.75 * max(0.0, (median - deviation) / median)
 
 
-@_jit()
+@jit()
 def regularity(gaps: _Array) -> _Array:
     """Regularity, float64 (m,), 0 to 1, of m series of gaps, float64 (m, n); sorts them in place.
 
@@ -118,7 +128,7 @@ def regularity(gaps: _Array) -> _Array:
     return out
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _percentile(null: _Array, shares: _Array, counts: _Array, n: int, measured: float) -> Any:
     """Share of chance series of n arrivals that are less regular; of fewer arrivals where n is not tabulated, which
     asks for more."""
@@ -135,7 +145,7 @@ def _percentile(null: _Array, shares: _Array, counts: _Array, n: int, measured: 
     return shares[len(shares) - 1]
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _flatness(bars: _Array, n: int) -> Any:
     """1 less the coefficient of variation, at least 0."""
     mean = 0.0
@@ -149,7 +159,7 @@ def _flatness(bars: _Array, n: int) -> Any:
     return max(0.0, 1.0 - math.sqrt(variance) / mean)
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _two_modes(bars: _Array, n: int) -> Any:
     """Share of the hours with arrivals, less one outlier, that lie in the two commonest of twenty classes of height."""
     classes = np.zeros(21, np.int64)
@@ -167,7 +177,7 @@ def _two_modes(bars: _Array, n: int) -> Any:
     return min(1.0, (classes[20] + classes[19]) / max(hours - 1, 1))
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _judge_pair(  # noqa: PLR0917 - numba takes arguments by position
     row: _Array,
     ring: _Array,
@@ -244,12 +254,12 @@ def _judge_pair(  # noqa: PLR0917 - numba takes arguments by position
     return round(250 * (timing + size + duration + histogram))
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _candidate(index: _Array, kept: _Array, counters: _Array, key: int, ordinal: int) -> int:
     """The slot of a pair without a ring, with one arrival more."""
-    slot = _find(index, key)
+    slot = find(index, key)
     if slot < 0:
-        slot = _oldest(index, key)
+        slot = oldest(index, key)
         if index[slot, 1] == 0:
             counters[ENTRIES] += 1
         else:
@@ -261,7 +271,7 @@ def _candidate(index: _Array, kept: _Array, counters: _Array, key: int, ordinal:
     return slot
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _promote(kept: _Array, row: _Array, ring: _Array, window: int, first: int) -> None:
     """Hands what was kept of a candidate to its row and ring."""
     for k in range(_COMES_BACK - 1):
@@ -279,7 +289,7 @@ def _promote(kept: _Array, row: _Array, ring: _Array, window: int, first: int) -
         row[FIRST] = min(first, row[BORN] * _MS)
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _place(  # noqa: PLR0917 - numba takes arguments by position
     index: _Array, rows: _Array, counters: _Array, key: int, now: int, alive_since: int
 ) -> int:
@@ -302,7 +312,7 @@ def _place(  # noqa: PLR0917 - numba takes arguments by position
     return oldest
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _begin_pair(row: _Array, now: int, first: int) -> None:
     _begin(row, first)
     row[ARRIVALS] = 0
@@ -313,7 +323,7 @@ def _begin_pair(row: _Array, now: int, first: int) -> None:
     row[HOURLY : HOURLY + HOURS] = 0
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _arrives(row: _Array, ring: _Array, now: int, sent: int) -> bool:
     """Puts a call into a pair's ring and hours; True where it is time to judge."""
     hour = row[NEWEST] // _HOUR
@@ -338,7 +348,7 @@ def _arrives(row: _Array, ring: _Array, now: int, sent: int) -> bool:
     return True
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _level(score: int, limits: _Array, name_service: bool, prevalence: int) -> int:
     if name_service or prevalence == POPULAR:
         return _LOW
@@ -347,8 +357,8 @@ def _level(score: int, limits: _Array, name_service: bool, prevalence: int) -> i
     return _MEDIUM
 
 
-@_jit()
-def follow_pairs(  # noqa: PLR0912, PLR0915, PLR0917 - one pass over the rows; numba takes arguments by position
+@jit()
+def follow_pairs(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over the rows; arguments go by position
     candidates: _Array,
     kept: _Array,
     candidate_counters: _Array,
@@ -378,8 +388,8 @@ def follow_pairs(  # noqa: PLR0912, PLR0915, PLR0917 - one pass over the rows; n
 
     Args:
         candidates, kept, candidate_counters: pairs that met once or twice, int64 (slots, 2), (slots,
-            CANDIDATE_WIDTH), (3,).
-        index, rows, counters: pairs that came back, int64 (slots, 2), (slots, WIDTH), (3,).
+            CANDIDATE_WIDTH), (COUNTERS,).
+        index, rows, counters: pairs that came back, int64 (slots, 2), (slots, WIDTH), (COUNTERS,).
         rings: int64 (slots, 2, RING), their last times (ms) and bytes sent.
         clock: int64 (1,), ms at which the first row came, 0 before it.
         keys: int64 (n,). counted: boolean (n,), rows that count.
@@ -397,13 +407,24 @@ def follow_pairs(  # noqa: PLR0912, PLR0915, PLR0917 - one pass over the rows; n
     Returns:
         How many rows were sampled, and how many have evidence.
     """
+    index, rows, counters, rings = borrowed(index), borrowed(rows), borrowed(counters), borrowed(rings)
+    candidates, kept, candidate_counters = borrowed(candidates), borrowed(kept), borrowed(candidate_counters)
+    keys, counted, limits, out, sampled = (
+        borrowed(keys), borrowed(counted), borrowed(limits), borrowed(out), borrowed(sampled)
+    )  # fmt: skip
+    null, shares, counts = borrowed(null), borrowed(shares), borrowed(counts)
     work = np.empty((4, RING))
     standing = 0
     taken = 0
     for i in range(len(keys)):
+        fetch_ahead(candidates, kept, keys, counted, i)
+        if i + _AHEAD < len(keys) and counted[i + _AHEAD]:
+            fetch_bucket(index, keys[i + _AHEAD])
         now = times[i] // _MS
         event = NOTHING
-        slot = _find(index, keys[i])
+        if not (counted[i] and learn) and not was_reported(counters, keys[i]):
+            continue
+        slot = find(index, keys[i])
         if counted[i] and learn:
             if clock[0] == 0 or now < clock[0]:
                 clock[0] = now
@@ -442,6 +463,8 @@ def follow_pairs(  # noqa: PLR0912, PLR0915, PLR0917 - one pass over the rows; n
                         level = _level(row[MEASURED], limits, names[i], prevalence[i])
                         # What doubles is the number of calls; a score cannot.
                         event = _report(row, row[ARRIVALS], row[ARRIVALS], level, now, window)
+                        if event == FIRST_SEEN:
+                            mark_reported(counters, keys[i])
                     else:
                         row[ACTIVE] = 0
                         row[LEVEL] = 0

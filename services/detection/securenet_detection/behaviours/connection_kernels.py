@@ -10,19 +10,29 @@ bounded by :data:`MOST`, and stop there themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import numba
 import numpy as np
 
-WAYS: Final = 8
+from securenet_detection.behaviours.tables import (
+    ENTRIES,
+    EVICTIONS,
+    POSITIONS,
+    fetch_ahead,
+    find,
+    jit,
+    mark_reported,
+    oldest,
+    was_reported,
+)
+from securenet_flows.kernel_memory import borrowed
+
 SAMPLES: Final = 10
 LATE_ROWS: Final = 16
 #: Slots of time in which a window is counted.
 SLOTS: Final = 8
 
-ENTRIES, EVICTIONS, POSITIONS = range(3)
 NOTHING, FIRST_SEEN, CHANGED = range(3)
 
 #: Columns that every entity's row begins with; what follows is the detector's own. FIRST is in nanoseconds.
@@ -47,47 +57,17 @@ _HOUR: Final = 3_600_000
 _Array = Any
 
 
-def _jit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    def decorate(function: Callable[..., Any]) -> Any:
-        try:
-            return numba.njit(cache=True, nogil=True, **options)(function)
-        except RuntimeError:
-            # Neither the source's folder nor the user's cache folder can be written: compiled at each start instead.
-            return numba.njit(nogil=True, **options)(function)
-
-    return decorate
-
-
 # ---- tables -----------------------------------------------------------------------------------------------------
 
 
-@numba.njit(inline="always")
-def _find(index: _Array, key: int) -> int:
-    first = ((key >> 17) & (len(index) // WAYS - 1)) * WAYS
-    for slot in range(first, first + WAYS):
-        if index[slot, 0] == key and index[slot, 1] > 0:
-            return slot
-    return -1
-
-
-@numba.njit(inline="always")
-def _oldest(index: _Array, key: int) -> int:
-    first = ((key >> 17) & (len(index) // WAYS - 1)) * WAYS
-    oldest = first
-    for slot in range(first, first + WAYS):
-        if index[slot, 1] < index[oldest, 1]:
-            oldest = slot
-    return oldest
-
-
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _claim(  # noqa: PLR0917 - numba takes arguments by position
     index: _Array, rows: _Array, counters: _Array, key: int, ordinal: int, alive_since: int
 ) -> int:
     """The slot of a key, given to it if it had none; `alive_since` says who was still counted in its window."""
-    slot = _find(index, key)
+    slot = find(index, key)
     if slot < 0:
-        slot = _oldest(index, key)
+        slot = oldest(index, key)
         if index[slot, 1] == 0:
             counters[ENTRIES] += 1
         elif rows[slot, NEWEST] > alive_since:
@@ -99,7 +79,7 @@ def _claim(  # noqa: PLR0917 - numba takes arguments by position
     return slot
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _moved(row: _Array, at: int, window: int) -> bool:
     """Moves an entity's newest time; False where the row came too late to count."""
     if at > row[NEWEST]:
@@ -116,7 +96,7 @@ def _moved(row: _Array, at: int, window: int) -> bool:
     return True
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _roll(row: _Array, first: int, slots: int, was: int, now: int) -> None:
     """Empties the slots of time between two slices."""
     if now - was >= slots:
@@ -126,7 +106,7 @@ def _roll(row: _Array, first: int, slots: int, was: int, now: int) -> None:
             row[first + s % slots] = 0
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _sum(row: _Array, first: int, slots: int) -> int:
     total = 0
     for s in range(slots):
@@ -134,7 +114,7 @@ def _sum(row: _Array, first: int, slots: int) -> int:
     return total
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _begin(row: _Array, first: int) -> None:
     """A new episode: what the one before left is forgotten, the window is not."""
     row[ACTIVE] = 0
@@ -146,7 +126,7 @@ def _begin(row: _Array, first: int) -> None:
     row[FIRST] = first
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _sample(row: _Array, counters: _Array, sampled: _Array, taken: int, i: int) -> int:
     if row[SAMPLED] >= SAMPLES:
         return taken
@@ -158,7 +138,7 @@ def _sample(row: _Array, counters: _Array, sampled: _Array, taken: int, i: int) 
     return taken + 1
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _report(  # noqa: PLR0917 - numba takes arguments by position
     row: _Array, reached: int, threshold: int, level: int, now: int, hold: int
 ) -> int:
@@ -182,13 +162,13 @@ def _report(  # noqa: PLR0917 - numba takes arguments by position
     return event
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _measure(row: _Array, measured: int, threshold: int) -> None:
     row[MEASURED] = max(row[MEASURED], measured)
     row[THRESHOLD] = threshold
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _say(out: _Array, row: _Array, event: int, level: int, beside: int) -> int:
     out[0] = row[MEASURED]
     out[1] = event
@@ -201,7 +181,7 @@ def _say(out: _Array, row: _Array, event: int, level: int, beside: int) -> int:
     return 1
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _stands(row: _Array, now: int, hold: int) -> Any:
     return row[ACTIVE] != 0 and row[SINCE] - hold <= now <= row[UNTIL]
 
@@ -209,7 +189,7 @@ def _stands(row: _Array, now: int, hold: int) -> Any:
 # ---- prevalence -------------------------------------------------------------------------------------------------
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _bits(x: _Array) -> _Array:
     """Bits set in 64."""
     u = np.uint64(x)
@@ -223,7 +203,7 @@ def _bits(x: _Array) -> _Array:
 GENERATION, USERS, USERS_BEFORE = range(3)
 
 
-@_jit()
+@jit()
 def rate_destinations(  # noqa: PLR0917 - numba takes arguments by position
     index: _Array,
     rows: _Array,
@@ -245,7 +225,7 @@ def rate_destinations(  # noqa: PLR0917 - numba takes arguments by position
     counting algorithm for database applications", ACM TODS 15 (1990).
 
     Args:
-        index: int64 (slots, 2); rows: int64 (slots, 3); counters: int64 (3,).
+        index: int64 (slots, 2); rows: int64 (slots, 3); counters: int64 (COUNTERS,).
         hosts: int64 (words + 1,), bitmap of the network's own hosts that were seen, and how many bits of it are set.
         sources, destinations: int64 (n,), hashes.
         counted: boolean (n,), rows in which an own host was answered from outside.
@@ -255,19 +235,22 @@ def rate_destinations(  # noqa: PLR0917 - numba takes arguments by position
         ordinal, learn: as everywhere.
         out: uint8 (n,), UNKNOWN, RARE or POPULAR.
     """
+    index, rows, counters = borrowed(index), borrowed(rows), borrowed(counters)
+    destinations, counted, limits = borrowed(destinations), borrowed(counted), borrowed(limits)
     words = len(hosts) - 1
     for i in range(len(sources)):
+        fetch_ahead(index, rows, destinations, counted, i)
         if not counted[i]:
             continue
         source = sources[i]
-        slot = _find(index, destinations[i])
+        slot = find(index, destinations[i])
         if learn:
             word, bit = (source >> 6) & (words - 1), np.int64(1) << (source & 63)
             if hosts[word] & bit == 0:
                 hosts[word] |= bit
                 hosts[words] += 1
             if slot < 0:
-                slot = _oldest(index, destinations[i])
+                slot = oldest(index, destinations[i])
                 if index[slot, 1] == 0:
                     counters[ENTRIES] += 1
                 else:
@@ -302,7 +285,7 @@ PARTS: Final = 96
 _STEPS: Final = 30_000
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _fill(row: _Array, parts: _Array, now: int, end: int, length: float) -> int:
     """Adds a connection to the parts that it lies in, none of which gets more than full; returns the steps it added."""
     added = 0
@@ -325,7 +308,7 @@ def _fill(row: _Array, parts: _Array, now: int, end: int, length: float) -> int:
     return added
 
 
-@_jit()
+@jit()
 def add_connected_time(  # noqa: PLR0917 - numba takes arguments by position
     index: _Array,
     rows: _Array,
@@ -349,7 +332,7 @@ def add_connected_time(  # noqa: PLR0917 - numba takes arguments by position
     no day of 25 hours, and it does not matter whether they come in the order of their starts or ends.
 
     Args:
-        index, rows, counters: int64 (slots, 2), (slots, CONNECTED_WIDTH), (3,).
+        index, rows, counters: int64 (slots, 2), (slots, CONNECTED_WIDTH), (COUNTERS,).
         parts: int16 (slots, PARTS), how full each part of the window is.
         keys: int64 (n,). counted: boolean (n,), rows that count.
         durations: int64 (n,), ms, 0 to `window`.
@@ -362,10 +345,14 @@ def add_connected_time(  # noqa: PLR0917 - numba takes arguments by position
     Returns:
         How many rows were sampled, and how many have evidence.
     """
+    index, rows, counters, parts = borrowed(index), borrowed(rows), borrowed(counters), borrowed(parts)
+    keys, counted, steps = borrowed(keys), borrowed(counted), borrowed(steps)
+    out, sampled = borrowed(out), borrowed(sampled)
     length = window / PARTS
     standing = 0
     taken = 0
     for i in range(len(keys)):
+        fetch_ahead(index, rows, keys, counted, i)
         now = times[i] // _MS
         event = NOTHING
         if counted[i] and learn:
@@ -391,8 +378,12 @@ def add_connected_time(  # noqa: PLR0917 - numba takes arguments by position
                     event = _report(
                         row, total, steps[i, 0], _duration_level(total, steps[i], prevalence[i]), end, window
                     )
+                    if event == FIRST_SEEN:
+                        mark_reported(counters, keys[i])
+        elif not was_reported(counters, keys[i]):
+            continue
         else:
-            slot = _find(index, keys[i])
+            slot = find(index, keys[i])
             if slot < 0:
                 continue
             row = rows[slot]
@@ -402,7 +393,7 @@ def add_connected_time(  # noqa: PLR0917 - numba takes arguments by position
     return taken, standing
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _duration_level(total: int, steps: _Array, prevalence: int) -> int:
     if total >= steps[2] and prevalence == RARE:
         return _HIGH
@@ -431,7 +422,7 @@ _LITTLE: Final = 4096
 _LONGEST_HISTORY: Final = 24 * 60
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _close_hour(row: _Array) -> None:
     """Puts the bytes of a source's hour into its histogram and draws its 99 % quantile from it."""
     bucket = 0
@@ -454,7 +445,7 @@ def _close_hour(row: _Array) -> None:
             break
 
 
-@_jit()
+@jit()
 def add_uploads(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over the rows; numba takes arguments by position
     index: _Array,
     rows: _Array,
@@ -479,7 +470,7 @@ def add_uploads(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over the ro
     """Bytes from each source to each destination in its sliding window, against a limit and the source's own history.
 
     Args:
-        index, rows, counters: the pairs, int64 (slots, 2), (slots, UPLOAD_WIDTH), (3,).
+        index, rows, counters: the pairs, int64 (slots, 2), (slots, UPLOAD_WIDTH), (COUNTERS,).
         source_index, source_rows, source_counters: the sources, with SOURCE_WIDTH columns.
         keys, sources: int64 (n,). counted: boolean (n,), rows that count.
         sent, received: int64 (n,), bytes, 0 to 2^46.
@@ -493,10 +484,18 @@ def add_uploads(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over the ro
     Returns:
         How many rows were sampled, and how many have evidence.
     """
+    index, rows, counters = borrowed(index), borrowed(rows), borrowed(counters)
+    source_index, source_rows, source_counters = (
+        borrowed(source_index),
+        borrowed(source_rows),
+        borrowed(source_counters),
+    )
+    keys, counted, out, sampled = borrowed(keys), borrowed(counted), borrowed(out), borrowed(sampled)
     slice_length = max(window // SLOTS, 1)
     standing = 0
     taken = 0
     for i in range(len(keys)):
+        fetch_ahead(index, rows, keys, counted, i)
         now = times[i] // _MS
         event = NOTHING
         if counted[i] and learn:
@@ -515,7 +514,7 @@ def add_uploads(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over the ro
                     source[HOUR_BYTES] = min(source[HOUR_BYTES] + sent[i], MOST)
                 if source[HISTORY] >= limits[3]:
                     usual = source[USUAL]
-            elif _find(index, keys[i]) < 0:
+            elif find(index, keys[i]) < 0:
                 continue
             slot = _claim(index, rows, counters, keys[i], ordinal + i, now - window)
             row = rows[slot]
@@ -547,8 +546,12 @@ def add_uploads(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over the ro
                         level = _HIGH
                     _measure(row, total, threshold)
                     event = _report(row, total, threshold, level, now, window)
+                    if event == FIRST_SEEN:
+                        mark_reported(counters, keys[i])
+        elif not was_reported(counters, keys[i]):
+            continue
         else:
-            slot = _find(index, keys[i])
+            slot = find(index, keys[i])
             if slot < 0:
                 continue
             row = rows[slot]
@@ -567,7 +570,7 @@ PACKETS: Final = CONNECTIONS + SLOTS
 FLOOD_WIDTH: Final = PACKETS + SLOTS
 
 
-@_jit()
+@jit()
 def add_flood(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba takes arguments by position
     index: _Array,
     rows: _Array,
@@ -589,7 +592,7 @@ def add_flood(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba takes a
     """Connections and packets that reach each victim in its sliding window without being part of a conversation.
 
     Args:
-        index, rows, counters: the victims, int64 (slots, 2), (slots, FLOOD_WIDTH), (3,).
+        index, rows, counters: the victims, int64 (slots, 2), (slots, FLOOD_WIDTH), (COUNTERS,).
         victims, sources: int64 (n,).
         shaped: boolean (n,), rows of a flood's shape; others neither count nor get evidence.
         packets: int64 (n,), packets to the victim, 1 to 2^46.
@@ -603,6 +606,8 @@ def add_flood(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba takes a
     Returns:
         How many rows were sampled, and how many have evidence.
     """
+    index, rows, counters = borrowed(index), borrowed(rows), borrowed(counters)
+    out, sampled = borrowed(out), borrowed(sampled)
     slice_length = max(window // SLOTS, 1)
     standing = 0
     taken = 0
@@ -649,7 +654,7 @@ def add_flood(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba takes a
                     _measure(row, sum_packets, limits[2])
                     event = _report(row, sum_packets, limits[2], level, now, hold)
         else:
-            slot = _find(index, victims[i])
+            slot = find(index, victims[i])
             if slot < 0:
                 continue
             row = rows[slot]

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 import numba
 
-from securenet_detection.behaviours.kernels import ENTRIES, EVICTIONS, _find, _jit, _mix, _victim
+from securenet_detection.behaviours.kernels import _mix
+from securenet_detection.behaviours.tables import ENTRIES, EVICTIONS, find, jit, oldest
+from securenet_flows.kernel_memory import borrowed
 
 #: Columns of a source's row: key, last use (an ordinal as in :mod:`.kernels`), start of its history (ns), flows.
 KEY, USED, SINCE, FLOWS = range(4)
@@ -21,9 +23,9 @@ MET: Final = 2
 _Array = Any
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _claim(index: _Array, counters: _Array, key: int) -> int:
-    slot = _victim(index, key)
+    slot = oldest(index, key)
     if index[slot, USED] == 0:
         counters[ENTRIES] += 1
     else:
@@ -32,7 +34,7 @@ def _claim(index: _Array, counters: _Array, key: int) -> int:
     return slot
 
 
-@_jit()
+@jit()
 def first_contacts(  # noqa: PLR0917 - numba takes arguments by position
     sources: _Array,
     source_counters: _Array,
@@ -76,8 +78,11 @@ def first_contacts(  # noqa: PLR0917 - numba takes arguments by position
         fresh: boolean (n,), set where the row is the first meeting; False in a dry run.
         mature: boolean (n,), set where the source was known well enough.
     """
+    sources, source_counters = borrowed(sources), borrowed(source_counters)
+    contacts, contact_counters = borrowed(contacts), borrowed(contact_counters)
+    targets, target_counters = borrowed(targets), borrowed(target_counters)
     for i in range(len(keys)):
-        slot = _find(sources, keys[i])
+        slot = find(sources, keys[i])
         if slot < 0:
             if not learn:
                 continue
@@ -92,10 +97,10 @@ def first_contacts(  # noqa: PLR0917 - numba takes arguments by position
         if not judged[i]:
             continue
         key = _mix(keys[i], peers[i])
-        contact = _find(contacts, key)
+        contact = find(contacts, key)
         if contact < 0:
             contact = _claim(contacts, contact_counters, key)
-            target = _find(targets, peers[i])
+            target = find(targets, peers[i])
             if target < 0:
                 target = _claim(targets, target_counters, peers[i])
                 targets[target, MET] = 0

@@ -133,7 +133,8 @@ class DnsTunnel:
         return found
 
     def scope(self, seen: Observation, row: int) -> Scope:
-        name = seen.batch.texts("dns_query")[row]
+        # Nothing is read of rows without names: an absent column is made anew whenever somebody asks for it.
+        name = None if seen.names is None else seen.batch.texts("dns_query")[row]
         if seen.names is not None and name is not None and _counted(seen)[row]:
             return Scope(seen.source(row), registered(name, int(seen.names.column(APEX_START)[row])), 53)
         return Scope(seen.source(row), seen.destination(row), 53)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securenet_detection.behaviours import connection_kernels as loops
+from securenet_detection.behaviours import tables
 from securenet_detection.behaviours.episodes import Samples
 from securenet_detection.behaviours.interface import Observed, Sample, Usage
 from securenet_detection.behaviours.observation import Observation
@@ -35,7 +36,7 @@ class Entities:
     def __init__(self, slots: int, width: int, *, peers: str = "dst") -> None:
         self.index = np.zeros((slots, 2), np.int64)
         self.rows = np.zeros((slots, width), np.int64)
-        self.counters = np.zeros(3, np.int64)
+        self.counters = np.zeros(tables.COUNTERS, np.int64)
         self._samples = Samples()
         self._peers = peers
 
@@ -49,7 +50,7 @@ class Entities:
         if len(sampled):
             batch = seen.batch
             peers = batch.src_addr if self._peers == "src" else batch.dst_addr
-            self._samples.add(seen, sampled, int(self.counters[loops.POSITIONS]), peers)
+            self._samples.add(seen, sampled, int(self.counters[tables.POSITIONS]), peers)
 
     def samples(self, position: int) -> tuple[Sample, ...]:
         """At most ten flows of an episode, up to the sample at a position."""
@@ -58,9 +59,9 @@ class Entities:
     def usage(self) -> Usage:
         """State held now."""
         return Usage(
-            entries=int(self.counters[loops.ENTRIES]),
+            entries=int(self.counters[tables.ENTRIES]),
             capacity=len(self.index),
-            evictions=int(self.counters[loops.EVICTIONS]),
+            evictions=int(self.counters[tables.EVICTIONS]),
             bytes=self.index.nbytes + self.rows.nbytes,
         )
 

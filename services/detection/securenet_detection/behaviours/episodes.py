@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from securenet_detection.behaviours import kernels
+from securenet_detection.behaviours import kernels, tables
 from securenet_detection.behaviours.interface import Observed, Sample, Usage
 from securenet_detection.behaviours.observation import Observation, address_text
 
@@ -19,6 +19,9 @@ _AT_THRESHOLD: Final = 0.9
 
 #: Samples kept for a whole table before the oldest are overwritten; batches that are larger need not keep theirs.
 SAMPLES_KEPT: Final = 1 << 14
+
+#: Chains of samples that are kept as objects.
+_CHAINS_KEPT: Final = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +35,8 @@ class Samples:
     previous: Int64 = field(default_factory=lambda: np.zeros(SAMPLES_KEPT, np.int64))
     flow_id: NDArray[np.object_] = field(default_factory=lambda: np.full(SAMPLES_KEPT, None, np.object_))
     peer: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((SAMPLES_KEPT, 16), np.uint8))
+    # Rows of one episode have the same chain, and thousands of them may be put into words one after the other.
+    _chains: dict[int, tuple[Sample, ...]] = field(default_factory=dict)
 
     def add(self, seen: Observation, sampled: Int64, last: int, peers: NDArray[np.uint8] | None = None) -> None:
         """Keeps rows, int64 (m, 2): row and position of the sample before it; the last gets position `last`.
@@ -48,6 +53,14 @@ class Samples:
 
     def chain(self, position: int) -> tuple[Sample, ...]:
         """The sample at a position and those before it that are still kept, the first one first."""
+        chain = self._chains.get(position)
+        if chain is None:
+            if len(self._chains) >= _CHAINS_KEPT:
+                self._chains.clear()
+            chain = self._chains[position] = self._follow(position)
+        return chain
+
+    def _follow(self, position: int) -> tuple[Sample, ...]:
         found: list[Sample] = []
         while position > 0:
             at = position % SAMPLES_KEPT
@@ -71,9 +84,9 @@ class Episodes:
         self.window_ns = window_ns
         self.index = np.zeros((entities, 2), np.int64)
         self.rows = np.zeros((entities, kernels.WIDTH), np.int64)
-        self.counters = np.zeros(3, np.int64)
+        self.counters = np.zeros(tables.COUNTERS, np.int64)
         self.members = np.zeros((members, 4), np.int64)
-        self.member_counters = np.zeros(3, np.int64)
+        self.member_counters = np.zeros(tables.COUNTERS, np.int64)
         self._samples = Samples()
 
     def count(
@@ -87,8 +100,8 @@ class Episodes:
         graded: NDArray[np.bool_] | None = None,
     ) -> Int64 | None:
         """Counts rows in their entities' windows: :func:`.kernels.count_in_window`; None where no row has evidence."""
-        if not self.counters[kernels.ENTRIES] and not weights.any():
-            # Nobody did anything of the kind so far, which for most detectors is the rule.
+        if not self.counters[tables.REPORTS] and not weights.any():
+            # Nobody does anything of the kind, and nobody was reported so far, which for most detectors is the rule.
             return None
         out = np.zeros((len(seen), 7), np.int64)
         sampled = np.empty((len(seen), 2), np.int64)
@@ -123,7 +136,7 @@ class Episodes:
 
     def _keep(self, seen: Observation, sampled: Int64, out: Int64 | None) -> Int64 | None:
         if len(sampled):
-            self._samples.add(seen, sampled, int(self.counters[kernels.POSITIONS]))
+            self._samples.add(seen, sampled, int(self.counters[tables.POSITIONS]))
         return out
 
     def samples(self, position: int) -> tuple[Sample, ...]:
@@ -133,9 +146,9 @@ class Episodes:
     def usage(self) -> Usage:
         """State held now, members included."""
         return Usage(
-            entries=int(self.counters[kernels.ENTRIES] + self.member_counters[kernels.ENTRIES]),
+            entries=int(self.counters[tables.ENTRIES] + self.member_counters[tables.ENTRIES]),
             capacity=len(self.index) + len(self.members),
-            evictions=int(self.counters[kernels.EVICTIONS] + self.member_counters[kernels.EVICTIONS]),
+            evictions=int(self.counters[tables.EVICTIONS] + self.member_counters[tables.EVICTIONS]),
             bytes=self.index.nbytes + self.rows.nbytes + self.members.nbytes,
         )
 

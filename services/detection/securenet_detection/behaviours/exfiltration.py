@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from securenet_detection.behaviours import connection_kernels as loops
-from securenet_detection.behaviours import kernels
+from securenet_detection.behaviours import kernels, tables
 from securenet_detection.behaviours.entities import Entities, amount, evidence, outputs, within
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
@@ -44,7 +44,7 @@ class Exfiltration:
         self._pairs = Entities(state.entities, loops.UPLOAD_WIDTH)
         self._source_index = np.zeros((state.sources, 2), np.int64)
         self._source_rows = np.zeros((state.sources, loops.SOURCE_WIDTH), np.int64)
-        self._source_counters = np.zeros(3, np.int64)
+        self._source_counters = np.zeros(tables.COUNTERS, np.int64)
         self.definition = Definition(
             name="exfiltration",
             version="1",
@@ -93,9 +93,9 @@ class Exfiltration:
 
     def usage(self) -> Usage:
         sources = Usage(
-            entries=int(self._source_counters[loops.ENTRIES]),
+            entries=int(self._source_counters[tables.ENTRIES]),
             capacity=len(self._source_index),
-            evictions=int(self._source_counters[loops.EVICTIONS]),
+            evictions=int(self._source_counters[tables.EVICTIONS]),
             bytes=self._source_index.nbytes + self._source_rows.nbytes,
         )
         return self._pairs.usage() + sources

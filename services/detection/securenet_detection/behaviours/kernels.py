@@ -10,14 +10,24 @@ in this one module because numba's disk cache looks at the age of a function's o
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import numba
 import numpy as np
 
-#: Slots of a bucket.
-WAYS: Final = 8
+from securenet_detection.behaviours.tables import (
+    ENTRIES,
+    EVICTIONS,
+    POSITIONS,
+    fetch_ahead,
+    fetch_bucket,
+    find,
+    jit,
+    mark_reported,
+    oldest,
+    was_reported,
+)
+from securenet_flows.kernel_memory import borrowed
 
 #: A window is counted in so many slots of time; its length is exact to one of them.
 SLOTS: Final = 8
@@ -34,30 +44,17 @@ LATE_ROWS: Final = 16
 ) = range(15)  # fmt: skip
 WIDTH: Final = COUNTS + SLOTS
 
-#: Columns of the counters of a table: entries held, live entries that had to give way, sample positions given out.
-ENTRIES, EVICTIONS, POSITIONS = range(3)
-
 #: What happened at a row.
 NOTHING, FIRST_SEEN, CHANGED = range(3)
+
+#: Rows ahead that members are fetched.
+_AHEAD: Final = 8
 
 # What a compiled function takes and gives; numba goes by inference.
 _Array = Any
 
 
-def _jit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """numba.njit with the disk cache where one can be written (NUMBA_CACHE_DIR names its place), else without."""
-
-    def decorate(function: Callable[..., Any]) -> Any:
-        try:
-            return numba.njit(cache=True, nogil=True, **options)(function)
-        except RuntimeError:
-            # Neither the source's folder nor the user's cache folder can be written: compiled at each start instead.
-            return numba.njit(nogil=True, **options)(function)
-
-    return decorate
-
-
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _mix(a: _Array, b: _Array) -> _Array:
     # The finaliser of splitmix64 over both halves.
     x = np.uint64(a) * np.uint64(0x9E3779B97F4A7C15) ^ np.uint64(b)
@@ -66,7 +63,7 @@ def _mix(a: _Array, b: _Array) -> _Array:
     return np.int64(x ^ (x >> np.uint64(31)))
 
 
-@_jit()
+@jit()
 def combine(a: _Array, b: _Array) -> _Array:
     """int64 (n,): one key of two columns of int64."""
     out = np.empty(len(a), np.int64)
@@ -75,7 +72,7 @@ def combine(a: _Array, b: _Array) -> _Array:
     return out
 
 
-@_jit()
+@jit()
 def hash_addresses(words: _Array, seed: int) -> _Array:
     """int64 (n,): a keyed hash of addresses that came as uint64 (n, 2)."""
     out = np.empty(len(words), np.int64)
@@ -84,7 +81,7 @@ def hash_addresses(words: _Array, seed: int) -> _Array:
     return out
 
 
-@_jit()
+@jit()
 def address_kinds(addresses: _Array) -> _Array:
     """uint8 (n,): bit 0 a private, unique local, link-local or loopback address; bit 1 multicast or broadcast.
 
@@ -117,32 +114,13 @@ def address_kinds(addresses: _Array) -> _Array:
     return out
 
 
-@numba.njit(inline="always")
-def _find(index: _Array, key: int) -> int:
-    first = ((key >> 17) & (len(index) // WAYS - 1)) * WAYS
-    for slot in range(first, first + WAYS):
-        if index[slot, 0] == key and index[slot, 1] > 0:
-            return slot
-    return -1
-
-
-@numba.njit(inline="always")
-def _victim(index: _Array, key: int) -> int:
-    first = ((key >> 17) & (len(index) // WAYS - 1)) * WAYS
-    oldest = first
-    for slot in range(first, first + WAYS):
-        if index[slot, 1] < index[oldest, 1]:
-            oldest = slot
-    return oldest
-
-
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _claim_entity(  # noqa: PLR0917 - numba takes arguments by position
     index: _Array, rows: _Array, counters: _Array, key: int, ordinal: int, slice_now: int
 ) -> int:
-    slot = _find(index, key)
+    slot = find(index, key)
     if slot < 0:
-        slot = _victim(index, key)
+        slot = oldest(index, key)
         if index[slot, 1] == 0:
             counters[ENTRIES] += 1
         elif rows[slot, NEWEST] > slice_now - SLOTS:
@@ -155,7 +133,7 @@ def _claim_entity(  # noqa: PLR0917 - numba takes arguments by position
     return slot
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _advance(row: _Array, slice_now: int, ordinal: int) -> bool:
     """Moves an entity's window to a slice of time; False where the row came too late to count."""
     newest = row[NEWEST]
@@ -180,12 +158,12 @@ def _advance(row: _Array, slice_now: int, ordinal: int) -> bool:
     return True
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _new_member(  # noqa: PLR0917 - numba takes arguments by position
     members: _Array, counters: _Array, key: int, slice_now: int, ordinal: int, row: _Array
 ) -> int:
     """Counts a member of an entity's set in its window and returns by how much the count rose: 0 or 1."""
-    slot = _find(members, key)
+    slot = find(members, key)
     if slot >= 0 and members[slot, 3] == row[BORN] and members[slot, 2] > row[NEWEST] - SLOTS:
         members[slot, 1] = ordinal
         if slice_now > members[slot, 2]:
@@ -194,7 +172,7 @@ def _new_member(  # noqa: PLR0917 - numba takes arguments by position
             members[slot, 2] = slice_now
         return 0
     if slot < 0:
-        slot = _victim(members, key)
+        slot = oldest(members, key)
         if members[slot, 1] == 0:
             counters[ENTRIES] += 1
         elif members[slot, 2] > slice_now - SLOTS:
@@ -207,7 +185,14 @@ def _new_member(  # noqa: PLR0917 - numba takes arguments by position
     return 1
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
+def _fetch_members(members: _Array, keys: _Array, member_keys: _Array, counted: _Array, i: int) -> None:
+    at = i + _AHEAD
+    if at < len(keys) and counted[at] > 0:
+        fetch_bucket(members, _mix(keys[at], member_keys[at]))
+
+
+@numba.njit(nogil=True, forceinline=True)
 def _report(row: _Array, measured: int, threshold: int, now: int, window: int) -> int:
     """What an entity that stands at or above its threshold has to say: a first finding, an update, or nothing."""
     if row[ACTIVE] == 0:
@@ -228,7 +213,7 @@ def _report(row: _Array, measured: int, threshold: int, now: int, window: int) -
     return event
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _begin(row: _Array, now: int) -> None:
     """A new episode: what the one before left is forgotten, the window is not."""
     row[ACTIVE] = 0
@@ -239,7 +224,7 @@ def _begin(row: _Array, now: int) -> None:
     row[FIRST] = now
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _sample(row: _Array, counters: _Array, sampled: _Array, taken: int, i: int) -> int:
     """Remembers the row as one of the flows that show the episode; returns how many rows were sampled so far."""
     if row[SAMPLED] >= SAMPLES:
@@ -254,8 +239,8 @@ def _sample(row: _Array, counters: _Array, sampled: _Array, taken: int, i: int) 
     return taken + 1
 
 
-@_jit()
-def count_in_window(  # noqa: PLR0917 - numba takes arguments by position
+@jit()
+def count_in_window(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over the rows; arguments go by position
     index: _Array,
     rows: _Array,
     counters: _Array,
@@ -278,10 +263,10 @@ def count_in_window(  # noqa: PLR0917 - numba takes arguments by position
     Args:
         index: int64 (slots, 2), key and last use of each entity.
         rows: int64 (slots, WIDTH), what is known of it.
-        counters: int64 (3,), see :data:`ENTRIES` and the rest.
+        counters: int64 (COUNTERS,), see :mod:`.tables`.
         members: int64 (slots, 4), members seen: key, last use, slice, birth of their entity. (0, 4) counts without
             distinguishing members.
-        member_counters: int64 (3,), as `counters`.
+        member_counters: int64 (COUNTERS,), as `counters`.
         keys: int64 (n,), entity of each row.
         member_keys: int64 (n,), which member of the entity's set the row is; ignored without members.
         weights: int64 (n,), how much the row counts; 0 does not count but still reads the entity's evidence.
@@ -298,11 +283,17 @@ def count_in_window(  # noqa: PLR0917 - numba takes arguments by position
     Returns:
         How many rows were sampled, and how many have evidence.
     """
+    index, rows, counters = borrowed(index), borrowed(rows), borrowed(counters)
+    members, member_counters = borrowed(members), borrowed(member_counters)
+    keys, weights, sampled = borrowed(keys), borrowed(weights), borrowed(sampled)
     slice_length = max(window // SLOTS, 1)
     standing = 0
     distinct = len(members) > 0
     taken = 0
     for i in range(len(keys)):
+        fetch_ahead(index, rows, keys, weights, i)
+        if distinct:
+            _fetch_members(members, keys, member_keys, weights, i)
         now = times[i]
         event = NOTHING
         if weights[i] > 0 and learn:
@@ -332,8 +323,12 @@ def count_in_window(  # noqa: PLR0917 - numba takes arguments by position
                     taken = _sample(row, counters, sampled, taken, i)
                 if measured >= thresholds[i]:
                     event = _report(row, measured, thresholds[i], now, window)
+                    if event == FIRST_SEEN:
+                        mark_reported(counters, keys[i])
         else:
-            slot = _find(index, keys[i])
+            if not was_reported(counters, keys[i]):
+                continue
+            slot = find(index, keys[i])
             if slot < 0:
                 continue
             row = rows[slot]
@@ -349,8 +344,8 @@ def count_in_window(  # noqa: PLR0917 - numba takes arguments by position
     return taken, standing
 
 
-@_jit()
-def walk_sequentially(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba takes arguments by position
+@jit()
+def walk_sequentially(  # noqa: PLR0912, PLR0915, PLR0917 - one pass over the rows; arguments go by position
     index: _Array,
     rows: _Array,
     counters: _Array,
@@ -391,20 +386,23 @@ def walk_sequentially(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba
     Returns:
         How many rows were sampled, and how many have evidence.
     """
+    index, rows, counters = borrowed(index), borrowed(rows), borrowed(counters)
+    contacts, contact_counters, sampled = borrowed(contacts), borrowed(contact_counters), borrowed(sampled)
     slice_length = max(window // SLOTS, 1)
     standing = 0
     taken = 0
     for i in range(len(sources)):
+        _fetch_members(contacts, sources, destinations, attempts, i)
         now = times[i]
         event = NOTHING
         slice_now = now // slice_length
         fresh = False
         if attempts[i] and learn:
             key = _mix(sources[i], destinations[i])
-            contact = _find(contacts, key)
+            contact = find(contacts, key)
             if contact < 0:
                 fresh = True
-                contact = _victim(contacts, key)
+                contact = oldest(contacts, key)
                 if contacts[contact, 1] == 0:
                     contact_counters[ENTRIES] += 1
                 else:
@@ -429,12 +427,16 @@ def walk_sequentially(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba
                     taken = _sample(row, counters, sampled, taken, i)
                     if row[GRADED] >= steps[2]:
                         event = _report(row, row[PEAK], row[PEAK], now, window)
+                        if event == FIRST_SEEN:
+                            mark_reported(counters, sources[i])
                 elif row[GRADED] <= steps[3]:
                     # The walk has ended at "benign"; the next first contact starts another.
                     row[FLOWS] = 0
                     row[ACTIVE] = 0
         else:
-            slot = _find(index, sources[i])
+            if not was_reported(counters, sources[i]):
+                continue
+            slot = find(index, sources[i])
             if slot < 0:
                 continue
             row = rows[slot]

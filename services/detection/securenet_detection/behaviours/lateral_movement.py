@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from securenet_detection.behaviours import contact_kernels, kernels
+from securenet_detection.behaviours import contact_kernels, kernels, tables
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
 from securenet_detection.behaviours.observation import TCP, Observation
@@ -38,11 +38,11 @@ class LateralMovement:
             entities=state.entities, members=state.members, window_ns=int(settings.window_seconds * 1e9)
         )
         self._sources = np.zeros((state.entities, 4), np.int64)
-        self._source_counters = np.zeros(3, np.int64)
+        self._source_counters = np.zeros(tables.COUNTERS, np.int64)
         self._contacts = np.zeros((state.members, 2), np.int64)
-        self._contact_counters = np.zeros(3, np.int64)
+        self._contact_counters = np.zeros(tables.COUNTERS, np.int64)
         self._targets = np.zeros((state.entities, 3), np.int64)
-        self._target_counters = np.zeros(3, np.int64)
+        self._target_counters = np.zeros(tables.COUNTERS, np.int64)
         self._by_port = np.full(1 << 16, -1, np.int64)
         for port, service in _PORTS.items():
             self._by_port[port] = service
@@ -144,6 +144,6 @@ class LateralMovement:
             (self._contacts, self._contact_counters),
             (self._targets, self._target_counters),
         ):
-            entries, evictions = int(counters[kernels.ENTRIES]), int(counters[kernels.EVICTIONS])
+            entries, evictions = int(counters[tables.ENTRIES]), int(counters[tables.EVICTIONS])
             held += Usage(entries, len(table), evictions, table.nbytes)
         return held

@@ -10,7 +10,8 @@ from typing import Any, Final
 import numba
 import numpy as np
 
-from securenet_detection.behaviours.kernels import _jit, _mix
+from securenet_detection.behaviours.kernels import _mix
+from securenet_detection.behaviours.tables import jit
 
 #: What a rule says of the names that end in its text: a public suffix; every label before it makes one (`*.ck`); an
 #: exception to that (`!www.ck`); names that carry data for a known benign purpose; names of one's own network.
@@ -35,18 +36,18 @@ SHAPES: Final = 12
 _Array = Any
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _step(state: int, byte: int) -> Any:
     h = (np.uint64(state) ^ np.uint64(byte)) * np.uint64(0x100000001B3)
     return np.int64(h ^ (h >> np.uint64(29)))
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _lower(byte: int) -> Any:
     return byte + 32 if 65 <= byte <= 90 else byte
 
 
-@_jit()
+@jit()
 def build_rules(blob: _Array, offsets: _Array, kinds: _Array, seed: int, table: _Array) -> None:
     """Fills a table of rules: int64 (slots, 2), keyed hash of the text from its end, and kinds; slots ≥ 2 · rules."""
     mask = len(table) - 1
@@ -62,7 +63,7 @@ def build_rules(blob: _Array, offsets: _Array, kinds: _Array, seed: int, table: 
         table[slot, 1] |= kinds[r]
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _rule(table: _Array, h: int) -> Any:
     mask = len(table) - 1
     slot = h & mask
@@ -73,7 +74,7 @@ def _rule(table: _Array, h: int) -> Any:
     return 0
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _entropy(blob: _Array, begin: int, end: int, counts: _Array) -> Any:
     """Thousandths of a bit a character; `counts` are zero before and after."""
     size = end - begin
@@ -88,7 +89,7 @@ def _entropy(blob: _Array, begin: int, end: int, counts: _Array) -> Any:
     return np.int64(entropy * 1000)
 
 
-@_jit()
+@jit()
 def tokens(label: _Array, mask: int, out: _Array, shape: _Array) -> int:
     """Positions in a table of weights of a label's bigrams and trigrams, beginning and end included.
 
@@ -150,7 +151,7 @@ def tokens(label: _Array, mask: int, out: _Array, shape: _Array) -> int:
     return filled
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _score(label: _Array, weights: _Array, shape_weights: _Array, positions: _Array, shape: _Array) -> Any:
     """Thousandths of the log odds that a label was generated."""
     filled = tokens(label, len(weights) - 1, positions, shape)
@@ -163,7 +164,7 @@ def _score(label: _Array, weights: _Array, shape_weights: _Array, positions: _Ar
     return np.int64(1000 * score)
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, forceinline=True)
 def _cut(  # noqa: PLR0917 - numba takes arguments by position
     blob: _Array, begin: int, end: int, seed: int, rules: _Array, starts: _Array, hashes: _Array
 ) -> tuple[int, int, int, int]:
@@ -194,7 +195,7 @@ def _cut(  # noqa: PLR0917 - numba takes arguments by position
     return labels, excepted if excepted > 0 else suffix, flags, _mix(h, seed)
 
 
-@_jit()
+@jit()
 def read_names(  # noqa: PLR0917 - numba takes arguments by position
     blob: _Array, offsets: _Array, seed: int, rules: _Array, weights: _Array, shape_weights: _Array, out: _Array
 ) -> None:

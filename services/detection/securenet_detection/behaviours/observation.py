@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeVar, cast
 
 import numpy as np
@@ -122,6 +123,7 @@ class Observation:
         return name if protocol in _ICMP else f"{name}/{int(self.dst_port[row])}"
 
 
+@lru_cache(1 << 14)
 def address_text(packed: bytes) -> str:
     """Text of 16 bytes in network order; IPv4 that is mapped into IPv6 reads as IPv4."""
     if packed.startswith(_MAPPED):

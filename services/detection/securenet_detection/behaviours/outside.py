@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securenet_detection.behaviours import connection_kernels as loops
-from securenet_detection.behaviours import kernels
+from securenet_detection.behaviours import kernels, tables
 from securenet_detection.behaviours.entities import times
 from securenet_detection.behaviours.interface import Usage
 from securenet_detection.behaviours.observation import Observation
@@ -57,7 +57,7 @@ class Outside:
     def __init__(self, settings: PrevalenceSettings, state: StateSettings) -> None:
         self._index = np.zeros((state.entities, 2), np.int64)
         self._rows = np.zeros((state.entities, 3), np.int64)
-        self._counters = np.zeros(3, np.int64)
+        self._counters = np.zeros(tables.COUNTERS, np.int64)
         self._hosts = np.zeros(_WORDS + 1, np.int64)
         self._limits = _limits(settings)
         self._period = max(int(settings.days * _DAY_MS), 1)
@@ -87,9 +87,9 @@ class Outside:
     def usage(self) -> Usage:
         """State held now."""
         return Usage(
-            entries=int(self._counters[loops.ENTRIES]),
+            entries=int(self._counters[tables.ENTRIES]),
             capacity=len(self._index),
-            evictions=int(self._counters[loops.EVICTIONS]),
+            evictions=int(self._counters[tables.EVICTIONS]),
             bytes=self._index.nbytes + self._rows.nbytes + self._hosts.nbytes,
         )
 

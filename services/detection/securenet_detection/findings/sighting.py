@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from securenet_detection.threats import Evidence, ThreatLevel
@@ -55,6 +56,7 @@ class Sighting:
     flows: tuple[FlowRecord, ...] = ()
 
 
+@lru_cache(1 << 12)
 def finding_id(origin: Origin, detector: str, entity: str, peer_scope: str, port: int | None) -> str:
     """Identity of a finding, 32 hexadecimal digits: the same incident seen again is the same finding."""
     parts = [origin.tenant, detector, entity, peer_scope, "" if port is None else str(port)]
