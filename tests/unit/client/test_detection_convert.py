@@ -153,7 +153,7 @@ def test_verdicts_become_arrays_with_details_on_demand() -> None:
     message = verdict_pb2.VerdictBatch(threat_level=[1, 3, 0], score=[0.1, 0.9, 0.0])
     detail = message.details.add(row=1)
     detail.verdict.threat_level = verdict_pb2.THREAT_LEVEL_HIGH
-    detail.verdict.evidence.add(id="e1", detector="beacon")
+    detail.verdict.evidence.add(id="e1", detector="beacon", level=verdict_pb2.THREAT_LEVEL_MEDIUM)
     message.errors.add(row=2, field="dst_port", reason="70000; expected 0 to 65535")
 
     verdicts = unpack_verdicts(message)
@@ -161,6 +161,6 @@ def test_verdicts_become_arrays_with_details_on_demand() -> None:
     assert verdicts.threat_level.tolist() == [1, 3, 0]
     assert verdicts.score.dtype == np.float32
     assert verdicts.details[1].threat_level is ThreatLevel.HIGH
-    assert list(verdicts.evidence()) == [(1, "e1", "beacon")]
+    assert list(verdicts.evidence()) == [(1, "e1", "beacon", 2)]
     assert verdicts.errors[0].field == "dst_port"
     assert verdicts.model is None

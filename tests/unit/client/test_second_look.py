@@ -43,9 +43,16 @@ class Row:
     """A flow, its level, and the evidence that it bears."""
 
     def __init__(
-        self, second: float, src: str, dst: str, port: int = 445, *, evidence: Iterable[tuple[str, str]] = ()
+        self,
+        second: float,
+        src: str,
+        dst: str,
+        port: int = 445,
+        *,
+        evidence: Iterable[tuple[str, str]] = (),
+        level: ThreatLevel = ThreatLevel.HIGH,
     ) -> None:
-        self.second, self.src, self.dst, self.port = second, src, dst, port
+        self.second, self.src, self.dst, self.port, self.level = second, src, dst, port, level
         self.evidence = tuple(evidence)
 
 
@@ -71,7 +78,7 @@ def verdicts_of(rows: Sequence[Row]) -> Verdicts:
         if row.evidence:
             detail = message.details.add(row=number)
             for finding_id, name in row.evidence:
-                detail.verdict.evidence.add(id=finding_id, detector=name)
+                detail.verdict.evidence.add(id=finding_id, detector=name).level = int(row.level)  # type: ignore[assignment]  # an enum's number
     return unpack_verdicts(message)
 
 
@@ -171,6 +178,25 @@ def test_peers_of_one_kind_leave_out_flows_to_the_other() -> None:
     assert levels(rows, [finding("f", SCANNER, ["8.8.4.4", "9.9.9.9"], port=445)]) == [3, 1, 3]
 
 
+def test_of_a_whole_source_nothing_more_belongs() -> None:
+    assert levels(SCAN, [finding("f", SCANNER, ["10.1.0.3", "10.1.0.4"], port=None)]) == [1, 1, 1, 2, 2]
+
+
+def test_to_a_victim_belongs_what_came_to_the_port_of_the_evidence() -> None:
+    rows = [
+        [Row(0, "198.51.100.1", "10.0.0.80"), Row(1, "198.51.100.1", "10.0.0.80", 22)],
+        [Row(2, "198.51.100.2", "10.0.0.80", evidence=[("f", "d")])],
+    ]
+
+    assert levels(rows, [finding("f", "10.0.0.80", ["198.51.100.1", "198.51.100.2"], port=None)]) == [3, 1, 3]
+
+
+def test_flows_carry_the_level_of_the_evidence_and_not_what_else_made_the_finding_grave() -> None:
+    rows = [SCAN[0], [Row(20, SCANNER, "10.1.0.3", evidence=[("f", "d")], level=ThreatLevel.LOW)]]
+
+    assert levels(rows, [SCAN_FINDING]) == [1, 1, 1, 2]
+
+
 def test_a_model_judges_each_flow_alone() -> None:
     assert levels(SCAN, [SCAN_FINDING], [detector("d", "model")]) == [1, 1, 1, 2, 2]
 
@@ -198,11 +224,11 @@ def test_the_summary_counts_and_names_findings() -> None:
     assert analysis.summary.levels == [0, 1, 0, 4, 0]
     assert [found.id for found in analysis.summary.findings] == ["f"]
     assert [record["detectors"] for record in records] == [["d"], ["d"], [], ["d"], ["d"]]
-    assert records[0]["score"] == pytest.approx(0.8)
+    assert records[0]["score"] == pytest.approx(0.5)
     assert records[0] == {
         "flow_id": "C0", "start_time": "2023-11-14T22:13:20.000000Z", "src_ip": SCANNER, "src_port": None,
         "dst_ip": "10.1.0.1", "dst_port": 445, "protocol": "tcp", "threat_level": "high",
-        "score": pytest.approx(0.8), "detectors": ["d"], "label": None,
+        "score": pytest.approx(0.5), "detectors": ["d"], "label": None,
     }  # fmt: skip
 
 

@@ -89,7 +89,7 @@ class AnalyzedRows:
         for position, name in enumerate(verdicts.detectors[:MOST_DETECTORS]):
             contributed = (verdicts.contributed >> np.uint64(position)) & np.uint64(1)
             detectors |= contributed * np.uint64(names.bit(name))
-        for row, _, detector in verdicts.evidence():
+        for row, _, detector, _ in verdicts.evidence():
             detectors[row] |= np.uint64(names.bit(detector))
         return cls(
             start_time_ns=batch.start_time_ns,

@@ -1,9 +1,13 @@
-"""The second look over a capture that has been read: flows that turned out to belong to a finding carry its level.
+"""The second look over a capture that has been read: flows that turned out to belong to a finding carry its evidence.
 
 A behaviour stands out when its threshold is reached; the flows before that made it, and in a stream they have had their
 verdict already. What is known after the stream: which rows bore the finding's evidence, and the finding itself. A row
 belongs to it if it has the finding's entity on the same side, its peer (where there is only one) and its port, and lies
-between the detector's window before the evidence began and the end of the evidence.
+between the detector's window before the evidence began and the end of the evidence. Of a finding about a whole source,
+without one peer or port, nothing more is known: what else the source did keeps its answer. To a victim belongs what
+came by the protocol and port of the evidence.
+
+It carries the level that the evidence has by itself: the finding may be graver for what else spoke against one flow.
 """
 
 from __future__ import annotations
@@ -39,7 +43,9 @@ class _Trace:
     Attributes:
         detector: whose evidence.
         src, dst: addresses of the first row that bore it.
-        protocol: of that row.
+        protocol, dst_port: of that row.
+        level: the gravest that the evidence had by itself.
+        score: the mildest of a row that bore it at that level.
         episodes: [first, last] start times in nanoseconds, apart by more than the detector's window.
     """
 
@@ -47,6 +53,9 @@ class _Trace:
     src: bytes
     dst: bytes
     protocol: int
+    dst_port: int
+    level: int = 0
+    score: float = 1.0
     episodes: list[list[int]] = field(default_factory=list)
 
 
@@ -89,7 +98,7 @@ class SecondLook:
 
     def observe(self, rows: AnalyzedRows, verdicts: Verdicts) -> None:
         """Takes the evidence of a batch in."""
-        for row, finding_id, detector in verdicts.evidence():
+        for row, finding_id, detector, level in verdicts.evidence():
             self._seen.add(finding_id)
             if detector not in self._windows:
                 continue
@@ -98,7 +107,12 @@ class SecondLook:
                 if len(self._traces) >= _MOST_FINDINGS:
                     continue
                 src, dst = rows.src_addr[row].tobytes(), rows.dst_addr[row].tobytes()
-                trace = self._traces[finding_id] = _Trace(detector, src, dst, int(rows.protocol[row]))
+                protocol, port = int(rows.protocol[row]), int(rows.dst_port[row])
+                trace = self._traces[finding_id] = _Trace(detector, src, dst, protocol, port)
+            if level > trace.level:
+                trace.level, trace.score = level, 1.0
+            if level == trace.level:
+                trace.score = min(trace.score, float(rows.score[row]))
             _extend(trace.episodes, int(rows.start_time_ns[row]), self._windows[detector])
 
     def resolve(self, findings: Mapping[str, Finding], names: DetectorNames) -> None:
@@ -116,14 +130,20 @@ class SecondLook:
             ):
                 if here != entity:
                     continue
+                other = there if peers == {there} else None
+                port = finding.port
+                if other is None and port is None:
+                    if side is self._by_source:
+                        break
+                    port = trace.dst_port
                 pattern = _Pattern(
-                    other=there if peers == {there} else None,
+                    other=other,
                     other_is_local=_common_locality(peers),
-                    port=finding.port,
+                    port=port,
                     protocol=trace.protocol,
                     episodes=tuple((first - window, last) for first, last in trace.episodes),
-                    level=int(finding.threat_level),
-                    score=min(finding.risk / 100, 1.0),
+                    level=min(trace.level, int(finding.threat_level)),
+                    score=trace.score,
                     bit=names.bit(trace.detector),
                 )
                 side.setdefault(entity, []).append(pattern)

@@ -174,12 +174,12 @@ class Verdicts:
         """Rows whose full verdict was left out because the service sheds work under load."""
         return int(self._message.details_omitted)
 
-    def evidence(self) -> Iterator[tuple[int, str, str]]:
-        """Row, evidence id and detector of each piece of evidence, without building records."""
+    def evidence(self) -> Iterator[tuple[int, str, str, int]]:
+        """Row, evidence id, detector and level of each piece of evidence, without building records."""
         for detail in self._message.details:
             row = detail.row
             for piece in detail.verdict.evidence:
-                yield row, piece.id, piece.detector
+                yield row, piece.id, piece.detector, int(piece.level)
 
 
 def unpack_verdicts(message: verdict_pb2.VerdictBatch) -> Verdicts:
