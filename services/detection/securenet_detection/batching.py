@@ -1,8 +1,10 @@
 """Joins concurrent unary calls into one batch, without making a lonely caller wait.
 
-A call that comes alone leaves at once, at the end of the event loop's turn. When a batch leaves with two or more calls
-in it, others are likely on their way, so the next batch waits a short window for them. A window that collects fewer
-than pay for the wait closes, and each time it proves useless it stays closed for longer.
+A call that comes alone leaves at once, at the end of the event loop's turn. gRPC hands over one call a turn or two, so
+calls that wait in its queues are not seen in that turn: once two came together, the next batch stays open until as many
+wait as were answered last time, for those who got an answer ask again. Every so often it stays open for twice as many,
+to learn of more callers. A batch that stayed open for nobody closes the door; now and then one looks whether the others
+are back, ever more seldom while they are not.
 """
 
 from __future__ import annotations
@@ -14,12 +16,17 @@ from typing import Final, Generic, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: Fewer calls than this do not pay for a window.
-_PAYS: Final = 8
+#: Longest wait for each call that is expected, seconds: a few times what it costs to take one and to send its answer.
+_EACH_SECONDS: Final = 0.001
 
-#: For so many batches a useless window stays closed, at first and at most.
-_SHORTEST_PENALTY: Final = 16
-_LONGEST_PENALTY: Final = 4096
+#: Batches after which one is held open for twice as many, at first and at most: ever more seldom while no more come.
+_LEARN_SOON: Final = 4
+_LEARN_LATE: Final = 64
+
+#: Calls in a row that came alone before one stays open to look for others, at first and at most. One in so many waits
+#: two milliseconds for nothing.
+_SHORTEST_PATIENCE: Final = 16
+_LONGEST_PATIENCE: Final = 64
 
 
 class Batcher(Generic[Item, Result]):
@@ -28,7 +35,7 @@ class Batcher(Generic[Item, Result]):
     Args:
         score: answers a batch, a result an item; runs inline.
         limit: most items of a batch.
-        window: longest wait, seconds.
+        window: longest that a batch stays open, seconds.
     """
 
     def __init__(self, score: Callable[[Sequence[Item]], Sequence[Result]], *, limit: int, window: float) -> None:
@@ -38,8 +45,13 @@ class Batcher(Generic[Item, Result]):
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._timer: asyncio.Handle | None = None
         self._open = False
-        self._closed_for = 0
-        self._penalty = _SHORTEST_PENALTY
+        self._alone = 0
+        self._patience = _SHORTEST_PATIENCE
+        self._expected = 2
+        self._learning = False
+        self._learn_in = 0
+        self._learn_after = _LEARN_SOON
+        self._leaving = False
 
     @property
     def window_open(self) -> bool:
@@ -51,11 +63,21 @@ class Batcher(Generic[Item, Result]):
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Result] = loop.create_future()
         self._waiting.append((item, answer))
-        if len(self._waiting) >= self._limit:
+        count = len(self._waiting)
+        if count >= self._limit:
             self._flush()
         elif self._timer is None:
-            wait = self._open and self._window > 0
-            self._timer = loop.call_later(self._window, self._flush) if wait else loop.call_soon(self._flush)
+            self._leaving = not self._open or self._window <= 0
+            self._timer = (
+                loop.call_soon(self._flush)
+                if self._leaving
+                else loop.call_later(min(self._expected * _EACH_SECONDS, self._window), self._flush)
+            )
+        elif count >= self._expected and not self._leaving:
+            self._timer.cancel()
+            self._leaving = True
+            # Others may come in the same turn.
+            self._timer = loop.call_soon(self._flush)
         return await answer
 
     def _flush(self) -> None:
@@ -77,14 +99,26 @@ class Batcher(Generic[Item, Result]):
             answer.set_result(result)
 
     def _adapt(self, size: int) -> None:
-        if self._open:
-            if size >= min(_PAYS, self._limit):
-                self._penalty = max(self._penalty // 2, _SHORTEST_PENALTY)
-            else:
-                self._open = False
-                self._closed_for = self._penalty
-                self._penalty = min(self._penalty * 2, _LONGEST_PENALTY)
-        elif self._closed_for > 0:
-            self._closed_for -= 1
-        elif size >= 2:
-            self._open = True
+        if not self._open:
+            self._alone = self._alone + 1 if size == 1 else 0
+            self._open = size > 1 or self._alone >= self._patience
+            self._expect(size, learn=size > 1)
+        elif size == 1 and self._expected == 2:
+            self._open, self._alone, self._patience = False, 0, min(self._patience * 2, _LONGEST_PATIENCE)
+        elif self._learning:
+            # What was learnt may be doubled again at once.
+            learnt = size >= self._expected
+            self._learn_after = _LEARN_SOON if learnt else min(self._learn_after * 2, _LEARN_LATE)
+            self._expect(size, learn=learnt)
+        else:
+            self._learn_in -= 1
+            # One batch that a pause of a caller made small does not mean that the others are gone.
+            self._expect(max(size, self._expected * 3 // 4), learn=self._learn_in <= 0)
+
+    def _expect(self, size: int, *, learn: bool) -> None:
+        if size > 1:
+            self._patience = _SHORTEST_PATIENCE
+        self._learning = learn
+        self._expected = max(2, min(size * (2 if learn else 1), self._limit))
+        if learn:
+            self._learn_in = self._learn_after

@@ -580,8 +580,8 @@ class DetectionSettings(ServerSettings):
     batch_limit: Annotated[int, Field(ge=1, le=65_536)] = 128
     """Most unary calls scored together."""
 
-    batch_window: Annotated[float, Field(ge=0, le=0.1)] = 0.002
-    """Longest wait, in seconds, of a unary call for others to share its batch; only under load."""
+    batch_window: Annotated[float, Field(ge=0, le=0.1)] = 0.02
+    """Longest wait, in seconds, of a unary call for others to share its batch; only while others keep coming."""
 
     chunk_rows: Annotated[int, Field(ge=64, le=16_384)] = 4096
     """Rows of a batch that are scored at a stretch before other calls get their turn."""

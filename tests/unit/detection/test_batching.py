@@ -44,15 +44,45 @@ async def test_a_full_batch_leaves_before_its_window_ends() -> None:
     assert scorer.sizes == [8, 8]
 
 
-async def test_a_window_that_collects_too_few_closes_and_stays_closed() -> None:
+async def test_a_window_that_finds_nobody_closes() -> None:
     scorer = Scorer()
     batcher = Batcher(scorer, limit=64, window=0.0005)
     await asyncio.gather(batcher.submit(1), batcher.submit(2))
     assert batcher.window_open
-    await batcher.submit(3)
+    for item in range(20):
+        await batcher.submit(item)
+        if not batcher.window_open:
+            break
     assert not batcher.window_open
-    await asyncio.gather(batcher.submit(4), batcher.submit(5))
-    assert not batcher.window_open
+
+
+async def test_a_batch_stays_open_for_as_many_as_were_answered() -> None:
+    scorer = Scorer()
+    batcher = Batcher(scorer, limit=64, window=3600.0)
+
+    async def caller(number: int) -> None:
+        for _ in range(12):
+            # Callers come one after the other, as gRPC hands them over.
+            for _ in range(number):
+                await asyncio.sleep(0)
+            await batcher.submit(number)
+
+    running = [asyncio.ensure_future(caller(number)) for number in range(8)]
+    await asyncio.wait(running, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+    for one in running:
+        one.cancel()
+    assert max(scorer.sizes) == 8
+
+
+async def test_who_is_alone_looks_for_others_now_and_then() -> None:
+    scorer = Scorer()
+    batcher = Batcher(scorer, limit=64, window=0.0005)
+    opened = 0
+    for item in range(100):
+        await batcher.submit(item)
+        opened += batcher.window_open
+    assert 1 <= opened <= 6
+    assert scorer.sizes == [1] * 100
 
 
 async def test_an_error_reaches_every_caller_and_the_next_batch_is_fine() -> None:
