@@ -151,8 +151,9 @@ def train(data_dir: Path, folder: Path) -> None:
                 SimulationSettings(seed=seed, duration_s=900.0, hosts=20, scenarios=(scenario,)), captures[-1]
             )
         *_, last = net.registry.train_model(MODEL, captures, seed=1, description="benchmark")
-        assert last.version is not None
-        net.registry.promote_model_version(MODEL, last.version.version, reason="benchmark")
+        trained = last.training.model_version if last.training else None
+        assert trained is not None
+        net.registry.promote_model_version(MODEL, trained.version, reason="benchmark")
 
 
 @contextmanager
