@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from securenet_flows.simulation import SCENARIOS, Flows, ScheduledScenario, SimulationSettings, simulate
+from securenet_flows.simulation import SCENARIOS, Flows, ScheduledScenario, SimulationSettings, shapes, simulate
 from securenet_flows.simulation.office import make_office
 from securenet_flows.simulation.table import STATE
 
@@ -195,3 +195,10 @@ def test_an_office_at_rate_zero_still_polls() -> None:
     flows = run(rate=0.0)
     assert "browsing" not in set(flows["detail"])
     assert {"monitoring", "polling"} <= set(flows["detail"])
+
+
+def test_an_office_may_have_no_windows_desktop() -> None:
+    settings = SimulationSettings(seed=3, hosts=12, duration_s=900.0)
+    office = make_office(settings)
+    assert not (office.stack[office.workstations] == shapes.WINDOWS).any()
+    assert sum(len(flows) for flows in simulate(settings)) > 0

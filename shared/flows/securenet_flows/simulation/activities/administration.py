@@ -96,6 +96,9 @@ def _desktops(part: Slice) -> Flows:
     who, when = part.arrivals(administrators(part), 1.2)
     n = len(who)
     desks = office.workstations[office.stack[office.workstations] == shapes.WINDOWS]
+    if not len(desks):
+        # A small office may have none.
+        desks = np.array([office.server["files"]])
     peer = np.where(rng.random(n) < 0.5, office.server["files"], rng.choice(desks, n))
     # One in six is a log-in that fails or is given up at the password.
     brief = rng.random(n) < 0.16
