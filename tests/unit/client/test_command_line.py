@@ -28,7 +28,7 @@ from securenet_core.exceptions import (
 
 pytestmark = pytest.mark.unit
 
-COMMANDS = ("up", "analyze", "simulate", "evaluate", "train", "scan", "match", "doctor", "bench", "demo")
+COMMANDS = ("up", "analyze", "hunt", "simulate", "evaluate", "train", "scan", "match", "doctor", "bench", "demo")
 GROUPS = {
     "models": (
         "list",

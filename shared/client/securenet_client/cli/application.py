@@ -15,6 +15,7 @@ from securenet_client.cli import (
     doctor,
     evaluate,
     findings,
+    hunt,
     intel,
     knowledge,
     match,
@@ -29,6 +30,7 @@ from securenet_client.cli.invocation import OutputFormat
 _GROUPS = (
     up,
     analyze,
+    hunt,
     simulate,
     evaluate,
     train,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from securenet_client.analysis.capture import CaptureAnalysis, capture_scope
+from securenet_client.analysis.capture import AnalysisSummary, CaptureAnalysis, capture_scope
 from securenet_client.analysis.rows import DetectorNames
 from securenet_client.cli.invocation import CommandError, Invocation
 from securenet_client.connection import ConnectionSettings
@@ -132,6 +133,25 @@ class Analyst:
                     capture,
                     CaptureAnalysis(client, self._batches_of(capture), scope=scope, once=self._once, names=self.names),
                 )
+
+    def summaries(self, jobs: int) -> Iterator[tuple[Capture, AnalysisSummary]]:
+        """Each capture with what came of it, so many at once, in the order in which they end. Rows are let go."""
+        if not self._captures:
+            return
+        with ExitStack() as stack, DetectionClient(settings=self._connection(stack)) as client:
+            pool = stack.enter_context(ThreadPoolExecutor(jobs, thread_name_prefix="capture"))
+            stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+            waiting = {pool.submit(self._summarize, client, capture): capture for capture in self._captures}
+            for done in as_completed(waiting):
+                yield waiting[done], done.result()
+
+    def _summarize(self, client: DetectionClient, capture: Capture) -> AnalysisSummary:
+        scope = capture_scope(() if self._fresh else capture.paths)
+        # Names of its own: those that all captures share belong to one thread.
+        analysis = CaptureAnalysis(client, self._batches_of(capture), scope=scope, once=self._once)
+        for _ in analysis:
+            pass
+        return analysis.summary
 
     def _connection(self, stack: ExitStack) -> ConnectionSettings:
         if self._model and not self._run.embedded:
