@@ -90,6 +90,12 @@ class HorizontalScanSettings(_Part):
     window_seconds: Seconds = 300.0
     """How far back is counted."""
 
+    burst_destinations: Count = 10
+    """Destinations within `burst_seconds`, for LOW."""
+
+    burst_seconds: Seconds = 10.0
+    """How far back a burst is counted."""
+
 
 class VerticalScanSettings(_Part):
     """Thresholds of vertical-scan."""

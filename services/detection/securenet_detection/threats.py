@@ -37,6 +37,7 @@ class Attack(Enum):
     """The techniques that detectors speak of (MITRE ATT&CK, Enterprise)."""
 
     SERVICE_DISCOVERY = Technique("T1046", "Network Service Discovery", "Discovery")
+    REMOTE_SYSTEM_DISCOVERY = Technique("T1018", "Remote System Discovery", "Discovery")
     SCANNING_IP_BLOCKS = Technique("T1595.001", "Active Scanning: Scanning IP Blocks", "Reconnaissance")
     PASSWORD_GUESSING = Technique("T1110.001", "Brute Force: Password Guessing", "Credential Access")
     PASSWORD_SPRAYING = Technique("T1110.003", "Brute Force: Password Spraying", "Credential Access")

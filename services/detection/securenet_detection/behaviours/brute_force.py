@@ -28,6 +28,9 @@ _PORTS: Final = np.zeros(1 << 16, np.bool_)
 _PORTS[[21, 22, 23, 445, 3389, 5900]] = True
 _UNAUTHORIZED: Final = 401
 
+#: What happens in minutes needs little memory.
+_BURST_ENTITIES: Final = 1 << 13
+
 #: One connection does not stand for more attempts than this, whatever its log says.
 _ATTEMPTS: Final = 100
 
@@ -38,7 +41,9 @@ class BruteForce:
     def __init__(self, settings: BruteForceSettings, state: StateSettings) -> None:
         self._settings = settings
         self._episodes = Episodes(entities=state.entities, members=0, window_ns=int(settings.window_seconds * 1e9))
-        self._bursts = Episodes(entities=state.entities, members=0, window_ns=int(settings.burst_seconds * 1e9))
+        self._bursts = Episodes(
+            entities=min(state.entities, _BURST_ENTITIES), members=0, window_ns=int(settings.burst_seconds * 1e9)
+        )
         self.definition = Definition(
             name="brute-force",
             version="1",

@@ -3,9 +3,14 @@
 Definition: at least 25 distinct remote destinations (250 local ones, since a monitor or a printer driver asks its
 own network) that did not answer on one port within five minutes. After Zeek's scan policy (Address_Scan: unique hosts
 on one port within five minutes, 25 remote and 250 local) and NIST SP 800-94 on reconnaissance.
+
+Ten destinations within ten seconds are LOW: a sweep that is small, or programs that start while the network is away. Of
+echo requests those count that are answered, too: they ask who is there (T1018), as monitoring does.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import numpy as np
 
@@ -16,6 +21,13 @@ from securenet_detection.behaviours.observation import Observation
 from securenet_detection.settings import HorizontalScanSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
 
+#: What happens in seconds needs little memory.
+_BURST_ENTITIES: Final = 1 << 13
+_BURST_MEMBERS: Final = 1 << 15
+_ICMP: Final = (1, 58)
+#: Types that ask: echo, timestamp, information and address mask (RFC 792, 950), echo (RFC 4443); 0 is unknown.
+_ASKING: Final = (0, 8, 13, 15, 17, 128)
+
 
 class HorizontalScan:
     """Key: source, protocol, port, and whether the destinations are local."""
@@ -24,6 +36,11 @@ class HorizontalScan:
         self._settings = settings
         self._episodes = Episodes(
             entities=state.entities, members=state.members, window_ns=int(settings.window_seconds * 1e9)
+        )
+        self._bursts = Episodes(
+            entities=min(state.entities, _BURST_ENTITIES),
+            members=min(state.members, _BURST_MEMBERS),
+            window_ns=int(settings.burst_seconds * 1e9),
         )
         self.definition = Definition(
             name="horizontal-scan",
@@ -34,31 +51,49 @@ class HorizontalScan:
                 Threshold("remote_destinations", settings.remote_destinations, "destinations", "outside the network"),
                 Threshold("local_destinations", settings.local_destinations, "destinations", "inside the network"),
                 Threshold("window", settings.window_seconds, "seconds", "how far back is counted"),
+                Threshold("burst_destinations", settings.burst_destinations, "destinations", "in a burst, for LOW"),
+                Threshold("burst_window", settings.burst_seconds, "seconds", "how far back a burst is counted"),
             ),
             required_fields=("dst_port", "conn_state"),
-            techniques=(Attack.SERVICE_DISCOVERY.value, Attack.SCANNING_IP_BLOCKS.value),
+            techniques=(
+                Attack.SERVICE_DISCOVERY.value,
+                Attack.SCANNING_IP_BLOCKS.value,
+                Attack.REMOTE_SYSTEM_DISCOVERY.value,
+            ),
             measure="destinations",
         )
 
     def observe(self, seen: Observation) -> Observed | None:
         service = (seen.dst_port << 9) | (seen.protocol << 1) | seen.dst_local
+        keys = kernels.combine(seen.src, service)
         thresholds = np.where(seen.dst_local, self._settings.local_destinations, self._settings.remote_destinations)
-        out = self._episodes.count(
-            seen,
-            keys=kernels.combine(seen.src, service),
-            members=seen.dst,
-            weights=seen.failed.astype(np.int64),
-            thresholds=thresholds,
+        icmp = (seen.protocol == _ICMP[0]) | (seen.protocol == _ICMP[1])
+        asks = icmp & np.isin(seen.batch.number("src_port"), _ASKING) & ~seen.dst_group
+        fewer = np.full(len(seen), self._settings.burst_destinations, np.int64)
+        out, burst = (
+            episodes.count(seen, keys=keys, members=seen.dst, weights=counted.astype(np.int64), thresholds=limits)
+            for episodes, counted, limits in (
+                (self._episodes, seen.failed, thresholds),
+                (self._bursts, seen.failed | asks, fewer),
+            )
         )
-        if out is None:
+        if out is None and burst is None:
             return None
+        # The Internet scans everybody all the time; a host of one's own that scans has been taken.
+        level = np.where(seen.src_local, ThreatLevel.HIGH, ThreatLevel.MEDIUM).astype(np.uint8)
+        if out is None:
+            out = np.zeros_like(burst)
+        if burst is not None:
+            alone = out[:, 0] == 0
+            # A sweep says nothing of what else the source does at that port.
+            burst[~(seen.failed | asks), :2] = 0
+            out[alone], thresholds[alone], level[alone] = burst[alone], fewer[alone], ThreatLevel.LOW
         return evidence(
             out,
             measured=out[:, 0].astype(np.float64),
             thresholds=thresholds.astype(np.float64),
-            # The Internet scans everybody all the time; a host of one's own that scans has been taken.
-            level=np.where(seen.src_local, ThreatLevel.HIGH, ThreatLevel.MEDIUM).astype(np.uint8),
-            technique=(~seen.src_local).astype(np.uint8),
+            level=level,
+            technique=np.where(seen.src_local, np.where(icmp, 2, 0), 1).astype(np.uint8),
             # What was measured were flows, one each, and an episode that began again has their window still.
             flows=out[:, 0],
         )
@@ -68,13 +103,15 @@ class HorizontalScan:
 
     def summary(self, seen: Observation, row: int, observed: Observed) -> str:
         where = "local" if seen.dst_local[row] else "remote"
-        return (
-            f"{seen.source(row)} tried {seen.service(row)} on {observed.measured[row]:.0f} {where} hosts that did not "
-            f"answer within {self._settings.window_seconds / 60:g} minutes ({observed.threshold[row]:.0f} are allowed)"
-        )
+        tried = f"{seen.source(row)} tried {seen.service(row)} on {observed.measured[row]:.0f} {where} hosts"
+        allowed = f"({observed.threshold[row]:.0f} are allowed)"
+        if observed.level[row] == ThreatLevel.LOW:
+            return f"{tried} within {self._settings.burst_seconds:g} seconds {allowed}"
+        return f"{tried} that did not answer within {self._settings.window_seconds / 60:g} minutes {allowed}"
 
     def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
-        return self._episodes.samples(int(observed.sample[row]))
+        episodes = self._bursts if observed.level[row] == ThreatLevel.LOW else self._episodes
+        return episodes.samples(int(observed.sample[row]))
 
     def usage(self) -> Usage:
-        return self._episodes.usage()
+        return self._episodes.usage() + self._bursts.usage()

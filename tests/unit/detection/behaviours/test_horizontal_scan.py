@@ -20,7 +20,7 @@ def sweep(
     net: str = "93.184",
     port: int = 445,
     state: str = "S0",
-    every: float = 1.0,
+    every: float = 1.5,
     **extra: Any,
 ) -> list[dict[str, Any]]:
     return [
@@ -45,8 +45,28 @@ def test_one_host_fewer_is_not(levels: Any) -> None:
 
 
 def test_local_hosts_have_a_higher_threshold(levels: Any) -> None:
-    assert "horizontal-scan" not in levels(sweep(249, net="10.9", every=0.5))
-    assert "horizontal-scan" in levels(sweep(250, net="10.8", every=0.5))
+    assert levels(sweep(249, net="10.9", every=0.5))["horizontal-scan"] == ThreatLevel.LOW
+    assert levels(sweep(250, net="10.8", every=0.5))["horizontal-scan"] == ThreatLevel.HIGH
+
+
+def test_ten_hosts_at_once_are_low_and_what_answers_beside_them_gets_nothing(engine: Any, batch: Any) -> None:
+    answered = {"src": "10.0.0.5", "dst": "93.184.9.9", "dst_port": 445, "state": "SF", "at": 2}
+    verdicts = engine.analyze(batch([*sweep(10, every=0.2), answered]))
+    (sighting,) = (s for _, s in verdicts.sightings if s.evidence.detector == "horizontal-scan")
+    assert sighting.evidence.level == ThreatLevel.LOW
+    assert sighting.evidence.summary == "10.0.0.5 tried tcp/445 on 10 remote hosts within 10 seconds (10 are allowed)"
+    assert not any(piece.detector == "horizontal-scan" for piece in verdicts.evidence(10))
+
+
+def test_nine_at_once_are_none(levels: Any) -> None:
+    assert "horizontal-scan" not in levels(sweep(9, every=0.2))
+
+
+def test_who_asks_many_whether_they_are_there_looks_for_hosts(engine: Any, batch: Any) -> None:
+    pings = sweep(12, net="10.9", every=0.2, port=0, protocol=1, src_port=8, state="OTH", resp_bytes=56)
+    (sighting,) = (s for _, s in engine.analyze(batch(pings)).sightings)
+    assert sighting.evidence.level == ThreatLevel.LOW
+    assert [technique.id for technique in sighting.evidence.techniques] == ["T1018"]
 
 
 def test_what_the_sensor_says_of_the_responder_goes_before_its_address(levels: Any) -> None:
