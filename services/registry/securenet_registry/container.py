@@ -33,6 +33,7 @@ from securenet_registry.serving_reports import ServingReports
 from securenet_registry.settings import RegistrySettings
 from securenet_registry.sqlalchemy_ledger import SqlalchemyLedger
 from securenet_registry.tracking import ModelTracking
+from securenet_registry.training.bases import Bases
 from securenet_registry.training.dataset import Limits
 from securenet_registry.training.execution import TrainingExecution
 from securenet_registry.training.process import ProcessWorker, TrainingWorker
@@ -75,6 +76,7 @@ async def _training_queue(  # noqa: PLR0917 - likewise
     worker: TrainingWorker,
     mirror: Mirror,
     changes: Changes,
+    bases: Bases,
 ) -> AsyncIterator[TrainingQueue]:
     execution = TrainingExecution(
         ledger=ledger,
@@ -84,6 +86,7 @@ async def _training_queue(  # noqa: PLR0917 - likewise
         changes=changes,
         folder=settings.data_dir / "trainings",
         limits=_limits(settings),
+        bases=bases,
     )
     queue = TrainingQueue(ledger, execution, changes)
     await queue.start()
@@ -162,7 +165,8 @@ class RegistryContainer(ServiceContainer):
     worker: providers.Provider[TrainingWorker] = providers.Singleton(
         ProcessWorker, seconds=settings.provided.training_timeout
     )
-    training_queue = providers.Resource(_training_queue, settings, ledger, registrar, worker, mirror, changes)
+    bases = providers.Singleton(Bases, artifacts, signer)
+    training_queue = providers.Resource(_training_queue, settings, ledger, registrar, worker, mirror, changes, bases)
     trainings = providers.Singleton(Trainings, ledger, training_queue, changes, runtime.provided.draining)
     inspector: providers.Provider[Inspector] = providers.Singleton(
         ProcessInspector, settings.provided.inspection_timeout, settings.provided.inspection_memory

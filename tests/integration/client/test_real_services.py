@@ -79,6 +79,34 @@ def test_train_analyze_and_evaluate(workshop: Path) -> None:
     assert result["pooled"]["flows"] == sum(capture["flows"] for capture in result["captures"])
 
 
+def test_a_model_is_fitted_to_a_site(workshop: Path) -> None:
+    securenet("simulate", "site", "--duration", "30m", "--hosts", "40", "--seed", "9", "-q", cwd=workshop)
+    securenet("train", "fitted", "--data", "one", "--data", "two", "--promote", "--embedded", "-q", cwd=workshop)
+    out, err = securenet(
+        "baseline", "learn", "site", "--name", "fitted", "--promote", "--embedded", "-o", "json", cwd=workshop
+    )
+    learned = json.loads(out)
+    assert (learned["model"], learned["version"], learned["promotion"]) == ("fitted", 2, "committed")
+    assert learned["flows"] > 2000
+    assert learned["threshold"] >= 0.5
+    assert (
+        learned["alarmed"] <= max(learned["alarmed_before"], 0.002)
+        or learned["threshold"] < learned["threshold_before"]
+    )
+    assert "operating point" in err
+    out, _ = securenet("models", "show", "fitted", "-o", "json", "--embedded", cwd=workshop)
+    second, first = json.loads(out)
+    # The same trees under the same digest, with another point.
+    assert second["digest"] == first["digest"]
+    assert second["metrics"]["threshold"] == learned["threshold"]
+    assert first["metrics"]["threshold"] == learned["threshold_before"]
+    assert "mcc" in first["metrics"]
+    _, err = securenet(
+        "baseline", "learn", "one/conn.log", "--name", "fitted", "--base", "7", "--embedded", code=2, cwd=workshop
+    )
+    assert "versions/7" in err
+
+
 def test_captures_do_not_mix(workshop: Path) -> None:
     """The same capture twice gives the same answer twice: its behaviours do not add up."""
     out, _ = securenet(

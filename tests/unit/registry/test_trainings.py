@@ -19,6 +19,7 @@ from securenet_registry.mirror import Mirror
 from securenet_registry.registration import Registrar
 from securenet_registry.sqlalchemy_ledger import SqlalchemyLedger
 from securenet_registry.training import records
+from securenet_registry.training.bases import Bases
 from securenet_registry.training.dataset import Limits
 from securenet_registry.training.execution import TrainingExecution
 from securenet_registry.training.queue import ATTEMPTS, TrainingQueue
@@ -78,7 +79,7 @@ async def make(  # noqa: PLR0917 - fixtures
     def build() -> Trainings:
         execution = TrainingExecution(
             ledger=ledger, registrar=registrar, worker=worker, mirror=mirror, changes=changes,
-            folder=tmp_path / "trainings", limits=Limits(),
+            folder=tmp_path / "trainings", limits=Limits(), bases=Bases(artifacts, signer),
         )  # fmt: skip
         return Trainings(ledger, TrainingQueue(ledger, execution, changes), changes, draining)
 

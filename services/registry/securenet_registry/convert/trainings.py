@@ -55,6 +55,7 @@ def training_spec(message: training_pb2.TrainingSpec) -> TrainingSpec:
         seed=message.seed,
         tags=dict(message.tags),
         description=message.description,
+        base=message.base_version,
     )
 
 
@@ -77,6 +78,7 @@ def training_message(training: Training, version: ModelVersion | None = None) ->
             seed=training.spec.seed,
             tags=training.spec.tags,
             description=training.spec.description,
+            base_version=training.spec.base,
         ),
         state=_TRAINING_STATES[training.state],
         error=training.error,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -67,6 +67,10 @@ class Capture:
     unknown: int
 
 
+#: Makes one number of the halves of an address.
+_ODD: Final = 0x1E3779B97F4A7C15
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
     """Rows of all captures, each capture's in its order.
@@ -78,6 +82,7 @@ class Dataset:
         time_ns: int64 (n,), start times.
         captures: what the rows came from.
         labelled: whether `malicious` means something.
+        source: int64 (n,), equal for flows of the same source.
     """
 
     x: NDArray[np.float32]
@@ -86,6 +91,7 @@ class Dataset:
     time_ns: NDArray[np.int64]
     captures: tuple[Capture, ...]
     labelled: bool
+    source: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def weight(self) -> NDArray[np.float64]:
         """Float64 (n,), mean 1: each capture weighs the same, however long it is."""
@@ -140,10 +146,12 @@ def load(uris: Sequence[str], read: CaptureReader, limits: Limits, *, labels: bo
     if size > limits.bytes:
         raise TrainingDataError(f"the captures have {size:,} bytes; expected at most {limits.bytes:,}")
     names = _names(paths)
-    loaded: list[tuple[Capture, NDArray[np.float32], NDArray[np.bool_], NDArray[np.int64]]] = []
+    loaded: list[tuple[Capture, NDArray[np.float32], NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]] = []
     total = 0
     for path, name in zip(paths, names, strict=True):
-        x, codes, times = _read_capture(path, name, read, limits.rows - total, partial(_report, progress, total))
+        x, codes, times, sources = _read_capture(
+            path, name, read, limits.rows - total, partial(_report, progress, total)
+        )
         if labels and not (codes >= 0).any():
             raise TrainingDataError(
                 f"{path}: {len(x):,} flows and no labels; expected a label column that says benign or malicious"
@@ -157,28 +165,30 @@ def load(uris: Sequence[str], read: CaptureReader, limits: Limits, *, labels: bo
             malicious=int(np.count_nonzero(codes == 1)),
             unknown=int(np.count_nonzero(~keep)),
         )
-        loaded.append((capture, x[keep], codes[keep] == 1, times[keep]))
+        loaded.append((capture, x[keep], codes[keep] == 1, times[keep], sources[keep]))
         total += len(x)
-    if not sum(len(x) for _, x, _, _ in loaded):
+    if not sum(capture.rows for capture, *_ in loaded):
         raise TrainingDataError("the captures hold no flow to train on")
     return Dataset(
-        x=np.concatenate([x for _, x, _, _ in loaded]),
-        malicious=np.concatenate([malicious for _, _, malicious, _ in loaded]),
-        capture=np.repeat(np.arange(len(loaded)), [len(x) for _, x, _, _ in loaded]),
-        time_ns=np.concatenate([times for _, _, _, times in loaded]),
-        captures=tuple(capture for capture, _, _, _ in loaded),
+        x=np.concatenate([x for _, x, *_ in loaded]),
+        malicious=np.concatenate([malicious for _, _, malicious, *_ in loaded]),
+        capture=np.repeat(np.arange(len(loaded)), [len(x) for _, x, *_ in loaded]),
+        time_ns=np.concatenate([times for *_, times, _ in loaded]),
+        captures=tuple(capture for capture, *_ in loaded),
         labelled=labels,
+        source=np.concatenate([sources for *_, sources in loaded]),
     )
 
 
 def _read_capture(
     path: Path, name: str, read: CaptureReader, rows_left: int, progress: RowsRead
-) -> tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.int64]]:
-    """Features, labels (1 malicious, 0 benign, −1 neither) and start times of a whole capture."""
+) -> tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.int64], NDArray[np.int64]]:
+    """Features, labels (1 malicious, 0 benign, −1 neither), start times and sources of a whole capture."""
     context = SourceContext()
     parts: list[NDArray[np.float32]] = [np.empty((0, len(FEATURES)), np.float32)]
     labels: list[NDArray[np.int8]] = [np.empty(0, np.int8)]
     times: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    sources: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     rows = 0
     for batch in read(path):
         rows += len(batch)
@@ -192,8 +202,10 @@ def _read_capture(
             np.where(text.matches(["malicious"]), 1, np.where(text.matches(["benign"]), 0, -1)).astype(np.int8)
         )
         times.append(batch.start_time_ns)
+        halves = np.ascontiguousarray(batch.src_addr).view(np.int64)
+        sources.append(halves[:, 0] * np.int64(_ODD) ^ halves[:, 1])
         progress(rows, name)
-    return np.concatenate(parts), np.concatenate(labels), np.concatenate(times)
+    return np.concatenate(parts), np.concatenate(labels), np.concatenate(times), np.concatenate(sources)
 
 
 def _report(progress: RowsRead, before: int, rows: int, name: str) -> None:

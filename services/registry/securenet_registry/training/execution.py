@@ -16,12 +16,14 @@ from securenet_core.exceptions import SecurenetError
 from securenet_core.logs import get_logger
 from securenet_core.principal import Principal
 from securenet_registry.artifacts.trained import JOBLIB
+from securenet_registry.catalog import find_version
 from securenet_registry.changes import Changes
 from securenet_registry.ledger import Ledger, LedgerTransaction
 from securenet_registry.mirror import Mirror
 from securenet_registry.model import ArtifactFormat, ModelVersion
 from securenet_registry.registration import Draft, Registrar
 from securenet_registry.training import records
+from securenet_registry.training.bases import Base, Bases
 from securenet_registry.training.dataset import Limits
 from securenet_registry.training.evaluation import Metric
 from securenet_registry.training.process import TrainingWorker
@@ -54,6 +56,7 @@ class TrainingExecution:
     Args:
         folder: where jobs lie while they run.
         limits: what a job may read.
+        bases: finds versions that are adapted.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class TrainingExecution:
         changes: Changes,
         folder: Path,
         limits: Limits,
+        bases: Bases,
     ) -> None:
         self._ledger = ledger
         self._registrar = registrar
@@ -74,6 +78,7 @@ class TrainingExecution:
         self._changes = changes
         self._folder = folder
         self._limits = limits
+        self._bases = bases
 
     def clear(self) -> None:
         """Removes what a crash left in the folder."""
@@ -91,10 +96,11 @@ class TrainingExecution:
                 return
             self._mirror.prepare()
             folder.mkdir(mode=0o700)
-            (folder / "job.json").write_text(json.dumps(self._job(training)))
+            base = await self._base(training)
+            (folder / "job.json").write_text(json.dumps(self._job(training, base)))
             async with contextlib.aclosing(self._worker.run(folder)) as messages:
                 async for message in messages:
-                    await self._hear(running, folder, message)
+                    await self._hear(running, folder, message, base)
         except _EndedMeanwhileError:
             return
         except Exception as error:  # noqa: BLE001 - one training must not end the queue; the log gets the traceback
@@ -104,8 +110,17 @@ class TrainingExecution:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _job(self, training: Training) -> Mapping[str, Any]:
+    async def _base(self, training: Training) -> Base | None:
+        spec = training.spec
+        if not spec.base:
+            return None
+        reference = spec.base_reference()
+        version = await self._ledger.read(training.tenant, lambda tx: find_version(tx, reference))
+        return await asyncio.to_thread(self._bases.open, version)
+
+    def _job(self, training: Training, base: Base | None) -> Mapping[str, Any]:
         return {
+            "base": None if base is None else base.job(),
             "spec": training.spec.document(),
             "max_rows": self._limits.rows,
             "max_bytes": self._limits.bytes,
@@ -125,50 +140,29 @@ class TrainingExecution:
         self._changes.notify(("training", running.id))
         return begun
 
-    async def _hear(self, running: Training, folder: Path, message: Mapping[str, Any]) -> None:
+    async def _hear(self, running: Training, folder: Path, message: Mapping[str, Any], base: Base | None) -> None:
         match message["kind"]:
             case "progress":
                 fields = {name: value for name, value in message.items() if name != "kind"}
                 progress = TrainingProgress(**{**fields, "metrics": _metrics(fields["metrics"])})
                 await self._tell(running, lambda _last: progress)
             case "result":
-                await self._register(running, folder, message)
+                await self._register(running, folder, message, base)
             case "error":
                 if not message["expected"]:
                     log = (folder / "worker.log").read_text(errors="replace")[-4000:]
                     _log.error("worker failed", training=running.id, said=message["message"], log=log)
                 await self._fail(running, str(message["message"]), unexpected=not message["expected"])
 
-    async def _register(self, running: Training, folder: Path, result: Mapping[str, Any]) -> None:
-        spec = running.spec
-        metrics = _metrics(result["metrics"])
+    async def _register(self, running: Training, folder: Path, result: Mapping[str, Any], base: Base | None) -> None:
+        draft = _trained(running, folder, result) if base is None else _adapted(running, folder, result, base)
         await self._tell(
             running,
             lambda last: TrainingProgress(
                 "registering", 0.97, last.rows_read, "storing and signing", records.elapsed(running)
             ),
         )
-        files = {path: folder / path for path in _FILES if (folder / path).exists()}
         who = Principal(running.created_by, running.tenant, frozenset())
-        draft = Draft(
-            model=spec.model,
-            format=ArtifactFormat.SKOPS,
-            source="model.skops",
-            files=files,
-            metrics=metrics,
-            params={
-                "estimator": spec.estimator.value,
-                "seed": str(spec.seed),
-                **{k: str(v) for k, v in spec.params.items()},
-            },
-            tags=spec.tags,
-            description=spec.description,
-            sample_count=int(result["sample_count"]),
-            details={
-                **{name: result[name] for name in _DETAILS},
-                "lineage": {**result["lineage"], "training": running.resource},
-            },
-        )
 
         def note(tx: LedgerTransaction, version: ModelVersion) -> None:
             if records.find_training(tx, running.id).state in ENDED:
@@ -182,7 +176,7 @@ class TrainingExecution:
                 await self._mirror.reconcile()
         except Exception as error:  # noqa: BLE001 - the version stands; the mirror tries again by itself
             _log.warning("not mirrored yet", version=version.resource, error=f"{type(error).__name__}: {error}"[:500])
-        await self.succeed(replace(running, version=version.version), metrics)
+        await self.succeed(replace(running, version=version.version), tuple(draft.metrics))
 
     async def succeed(self, training: Training, metrics: tuple[Metric, ...] = ()) -> None:
         """Stores that a training whose version stands has ended."""
@@ -210,6 +204,58 @@ class TrainingExecution:
 
         await self._ledger.run(training.tenant, work)
         self._changes.notify(("training", training.id))
+
+
+def _trained(running: Training, folder: Path, result: Mapping[str, Any]) -> Draft:
+    """A version of what a worker fitted."""
+    spec = running.spec
+    return Draft(
+        model=spec.model,
+        format=ArtifactFormat.SKOPS,
+        source="model.skops",
+        files={path: folder / path for path in _FILES if (folder / path).exists()},
+        metrics=_metrics(result["metrics"]),
+        params={
+            "estimator": spec.estimator.value,
+            "seed": str(spec.seed),
+            **{k: str(v) for k, v in spec.params.items()},
+        },
+        tags=spec.tags,
+        description=spec.description,
+        sample_count=int(result["sample_count"]),
+        details={
+            **{name: result[name] for name in _DETAILS},
+            "lineage": {**result["lineage"], "training": running.resource},
+        },
+    )
+
+
+def _adapted(running: Training, folder: Path, result: Mapping[str, Any], base: Base) -> Draft:
+    """A version of the same trees with another operating point. What was measured on held-out captures at the point
+    before is left out; what does not hang on the point stays."""
+    spec, manifest = running.spec, base.manifest
+    changed = {metric.name: metric for metric in _metrics(result["metrics"])}
+    gone = {"mcc", "f1", "tpr", "fpr", "precision"} if result["moved"] else set()
+    kept = [metric for metric in base.version.metrics if metric.name not in gone | changed.keys()]
+    return Draft(
+        model=spec.model,
+        format=base.version.format,
+        source=manifest.source,
+        files={**base.files, "evaluation.json": folder / "evaluation.json"},
+        metrics=(*kept, *changed.values()),
+        params=dict(base.version.params),
+        tags=spec.tags,
+        description=spec.description,
+        sample_count=base.version.sample_count,
+        details={
+            **{name: getattr(manifest, name) for name in _DETAILS},
+            "thresholds": result["thresholds"],
+            "distribution": result["distribution"],
+            "lineage": {
+                **manifest.lineage, **result["lineage"], "base": base.version.resource, "training": running.resource,
+            },
+        },
+    )  # fmt: skip
 
 
 def _metrics(rows: Any) -> tuple[Metric, ...]:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from securenet_core.exceptions import FieldViolation, InvalidArgumentError
+from securenet_registry.model import VersionReference
 
 
 class Estimator(StrEnum):
@@ -112,6 +113,8 @@ class TrainingSpec:
         seed: of everything that is random.
         tags: free labels of the version.
         description: why.
+        base: version of the model that is adapted to the data, by number or alias; empty trains a new one. Then the
+            data needs no labels, and estimator and parameters mean nothing.
     """
 
     model: str
@@ -123,6 +126,15 @@ class TrainingSpec:
     seed: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
+    base: str = ""
+
+    def base_reference(self) -> VersionReference:
+        """The version that is adapted."""
+        return (
+            VersionReference(self.model, number=int(self.base))
+            if self.base.isdigit()
+            else VersionReference(self.model, alias=self.base)
+        )
 
     def document(self) -> dict[str, Any]:
         """As JSON, for the job's row and the worker."""
@@ -136,6 +148,7 @@ class TrainingSpec:
             "seed": self.seed,
             "tags": dict(self.tags),
             "description": self.description,
+            **({"base": self.base} if self.base else {}),
         }
 
     @classmethod
@@ -151,6 +164,7 @@ class TrainingSpec:
             seed=document["seed"],
             tags=dict(document["tags"]),
             description=document["description"],
+            base=document.get("base", ""),
         )
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from securenet_core.exceptions import ResourceExhaustedError, UnavailableError
 from securenet_core.principal import Principal
 from securenet_registry import requests
+from securenet_registry.catalog import find_version
 from securenet_registry.changes import Changes, woken
 from securenet_registry.ledger import Ledger, LedgerTransaction
 from securenet_registry.model import ModelVersion
@@ -69,6 +70,7 @@ class Trainings:
 
         Raises:
             ResourceExhaustedError: too many are waiting.
+            NotFoundError: the version to adapt is not there.
         """
         now = time.time_ns()
 
@@ -80,6 +82,8 @@ class Trainings:
             earlier = known(tx)
             if earlier is not None:
                 return earlier, False
+            if spec.base:
+                find_version(tx, spec.base_reference())
             training = Training(uuid.uuid4().hex, who.tenant, spec, TrainingState.QUEUED, who.subject, now)
             tx.put_training(training)
             queued = replace(records.last_step(tx, training.id), state=TrainingState.QUEUED)

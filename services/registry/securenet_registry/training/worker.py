@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,11 +24,13 @@ from securenet_flows.features import FEATURES, SCHEMA_HASH
 from securenet_registry.artifacts.manifest import Golden
 from securenet_registry.artifacts.trained import JOBLIB
 from securenet_registry.training import dataset, joblib_estimator, skops_estimator
+from securenet_registry.training.adaptation import moved, site_point
+from securenet_registry.training.calibration import Calibration
 from securenet_registry.training.captures import read_capture
 from securenet_registry.training.distribution import spread
 from securenet_registry.training.evaluation import Metric
 from securenet_registry.training.fitting import Trained, fit, raw_score
-from securenet_registry.training.onnx_agreement import TOLERANCE, disagreement
+from securenet_registry.training.onnx_agreement import TOLERANCE, disagreement, onnx_scores
 from securenet_registry.training.onnx_trees import UnsupportedEstimatorError, to_onnx
 from securenet_registry.training.recipe import Estimator, TrainingSpec
 from securenet_registry.training.runtime import runtime
@@ -93,7 +95,8 @@ def main(folder: Path) -> int:
         spec = TrainingSpec.of_document(job["spec"])
         roots = tuple(Path(root) for root in job["roots"])
         limits = dataset.Limits(job["max_rows"], job["max_bytes"], roots, any_folder=job["any_folder"])
-        result = train(folder, spec, limits, reporter)
+        base = job.get("base")
+        result = adapt(folder, spec, limits, base, reporter) if base else train(folder, spec, limits, reporter)
     except dataset.TrainingDataError as error:
         reporter.say("error", message=str(error), expected=True)
         return 3
@@ -135,21 +138,63 @@ def train(folder: Path, spec: TrainingSpec, limits: dataset.Limits, reporter: Re
         "runtime": runtime(),
         "feature_schema_hash": SCHEMA_HASH,
         "feature_names": [feature.name for feature in FEATURES],
-        "lineage": {
-            "split": trained.split,
-            "captures": [
-                {
-                    "name": c.name,
-                    "path": c.path,
-                    "sha256": c.digest,
-                    "rows": c.rows,
-                    "malicious": c.malicious,
-                    "unknown": c.unknown,
-                }
-                for c in data.captures
-            ],
-        },
+        "lineage": {"split": trained.split, "captures": _captures(data)},
     }
+
+
+def adapt(
+    folder: Path, spec: TrainingSpec, limits: dataset.Limits, base: Mapping[str, Any], reporter: Reporter
+) -> dict[str, Any]:
+    """Reads a site's flows and sets the operating point of a version by them; answers what changes in its manifest.
+
+    Args:
+        folder: where the evaluation goes.
+        spec: what was asked.
+        limits: what may be read.
+        base: `onnx`, path of the form for serving; its `calibration` and `thresholds`, as in a manifest.
+        reporter: hears what is done.
+
+    Raises:
+        TrainingDataError: the data does not allow it.
+    """
+    data = dataset.load(spec.data_uris, read_capture, limits, labels=False, progress=reporter.rows)
+    reporter.step("reading", 1.0, f"read {len(data.x):,} flows of {len(data.captures)} captures")
+    raw = onnx_scores(Path(base["onnx"]).read_bytes(), data.x)
+    score = Calibration.of_document(base["calibration"]).apply(raw)
+    point = site_point(score, data.source, base["thresholds"])
+    reporter.step("calibrating", 1.0, f"operating point {point.before:.3f} → {point.after:.3f}")
+    thresholds = moved(base["thresholds"], point.after)
+    metrics = [
+        ["threshold", point.after, ""],
+        ["site_threshold_before", point.before, ""],
+        ["site_threshold", point.after, ""],
+        ["site_alarmed_before", point.alarmed_before, ""],
+        ["site_alarmed", point.alarmed_after, ""],
+        ["site_threshold_held", float(point.held), ""],
+        ["site_flows", float(len(score)), ""],
+    ]
+    (folder / "evaluation.json").write_text(json.dumps({"metrics": metrics, "thresholds": thresholds}, indent=1))
+    return {
+        "moved": point.after != point.before,
+        "thresholds": thresholds,
+        "distribution": spread(data.x, data.weight(), [feature.name for feature in FEATURES]),
+        "metrics": metrics,
+        "lineage": {"site": _captures(data)},
+    }
+
+
+def _captures(data: dataset.Dataset) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": c.name,
+            "path": c.path,
+            "sha256": c.digest,
+            "rows": c.rows,
+            "malicious": c.malicious,
+            "unknown": c.unknown,
+        }
+        for c in data.captures
+    ]
 
 
 def _derive(  # noqa: PLR0917 - one step of train

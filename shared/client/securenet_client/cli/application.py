@@ -9,6 +9,7 @@ import typer
 
 from securenet_client.cli import (
     analyze,
+    baseline,
     bench,
     certs,
     demo,
@@ -34,6 +35,7 @@ _GROUPS = (
     simulate,
     evaluate,
     train,
+    baseline,
     models,
     findings,
     scan,

@@ -60,7 +60,7 @@ def train(
     with run.net("registry") as net:
         steps = net.registry.train_model(
             name.removeprefix("models/"),
-            [_place(uri) for uri in data],
+            [place(uri) for uri in data],
             estimator=estimator,
             params=params,
             split=split,
@@ -78,7 +78,7 @@ def train(
     show_version(run, version, promotion)
 
 
-def _place(uri: str) -> str:
+def place(uri: str) -> str:
     """Paths are the registry's, which may run elsewhere in the file system; one that is here is made absolute."""
     if "://" in uri:
         return uri

@@ -49,6 +49,7 @@ class AsyncRegistryClient(AsyncClient):
         seed: int = 0,
         tags: Mapping[str, str] | None = None,
         description: str = "",
+        base_version: int | str = "",
         request_id: str = "",
     ) -> AsyncIterator[TrainingProgress]:
         """Trains, evaluates and registers a version; yields each step. The training goes on when the caller leaves.
@@ -63,11 +64,12 @@ class AsyncRegistryClient(AsyncClient):
             seed: of everything random.
             tags: free labels of the version.
             description: why.
+            base_version: version to adapt to a site's flows, which need no labels, instead of training a new one.
             request_id: a repeated call with the same key joins the first one's training.
         """
         request = requests.train_model(
             model, data, estimator=estimator, params=params, split=split, held_out_fraction=held_out_fraction,
-            seed=seed, tags=tags, description=description, request_id=request_id,
+            seed=seed, tags=tags, description=description, base_version=base_version, request_id=request_id,
         )  # fmt: skip
         async for response in self._call.stream(self._stub.TrainModel, request):
             yield read(TrainingProgress, response.progress)

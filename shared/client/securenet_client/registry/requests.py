@@ -49,6 +49,7 @@ def train_model(
     seed: int,
     tags: Mapping[str, str] | None,
     description: str,
+    base_version: int | str,
     request_id: str,
 ) -> pb.TrainModelRequest:
     """What to train and on what.
@@ -62,6 +63,7 @@ def train_model(
         held_out_fraction=held_out_fraction,
         seed=seed,
         description=description,
+        base_version=str(base_version),
         params={name: _literal(value) for name, value in (params or {}).items()},
         tags=dict(tags or {}),
     )

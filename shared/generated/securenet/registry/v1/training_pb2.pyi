@@ -165,6 +165,7 @@ class TrainingSpec(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
+    BASE_VERSION_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model that the version will belong to, models/{model}; made if it is not there."""
     estimator: Global___Estimator.ValueType
@@ -177,9 +178,14 @@ class TrainingSpec(_message.Message):
     """Seed of everything that is random."""
     description: _builtins.str
     """Why."""
+    base_version: _builtins.str
+    """Version of the same model that is adapted to a site, by number or alias; empty trains a new one. Its trees stay as
+    they are; its operating point becomes the score that one in a thousand of the site's ordinary flows reaches, and
+    up to a twentieth of the flows may be an attack. At least 2,000 flows; estimator, params and split mean nothing.
+    """
     @_builtins.property
     def data_uris(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Labelled flow logs: files or folders on the registry's machine, or file:// addresses; each is one capture."""
+        """Labelled flow logs (unlabelled ones, where a version is adapted): files or folders on the registry's machine, or file:// addresses; each is one capture."""
 
     @_builtins.property
     def params(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -201,10 +207,11 @@ class TrainingSpec(_message.Message):
         seed: _builtins.int | None = ...,
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         description: _builtins.str | None = ...,
+        base_version: _builtins.str | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_uris", b"data_uris", "description", b"description", "estimator", b"estimator", "held_out_fraction", b"held_out_fraction", "model", b"model", "params", b"params", "seed", b"seed", "split", b"split", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_version", b"base_version", "data_uris", b"data_uris", "description", b"description", "estimator", b"estimator", "held_out_fraction", b"held_out_fraction", "model", b"model", "params", b"params", "seed", b"seed", "split", b"split", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,130 @@
+"""Sets the operating point of a model that is there already by a site's own flows, of which nobody knows the labels.
+
+The trees, the calibration and what the model may say HIGH about stay as they are: what changes is the score from which
+it says MEDIUM. It becomes the lowest at which one flow in a thousand of the site's ordinary traffic is alarmed.
+
+What is ordinary is not known, since up to a twentieth of the flows may be an attack. An attack is the work of few
+sources, while what a model takes wrongly for one is done by many. So at each score those sources are left out that it
+would alarm for the largest share of their flows, as long as all of them together have at most a twentieth of the flows;
+trimming the greatest part of a sample is the oldest robust estimate (J. W. Tukey, D. H. McLaughlin, "Less vulnerable
+confidence and significance procedures for location based on a single sample", Sankhyā 25 (1963)), here by source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securenet_registry.training.dataset import TrainingDataError
+from securenet_registry.training.evaluation import ALARM
+
+Float64 = NDArray[np.float64]
+
+#: Share of the site's ordinary flows that may be alarmed.
+ALARMED: Final = 0.001
+
+#: Share of the site's flows that may be an attack.
+CONTAMINATION: Final = 0.05
+
+#: Flows below which one in a thousand says nothing.
+FEWEST_FLOWS: Final = 2_000
+
+#: The highest operating point; above it there must be room for HIGH.
+HIGHEST: Final = 0.989
+
+#: Part of the attacks found at the point before that must still be found at the new one.
+_KEPT: Final = 0.5
+
+#: Scores that are tried: at most twice as many.
+_CANDIDATES: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class SitePoint:
+    """An operating point for a site.
+
+    Attributes:
+        before, after: scores.
+        alarmed_before, alarmed_after: shares of all the site's flows at or above them, whatever they are.
+        held: a higher point would have been needed, and would have silenced most of what the model finds.
+    """
+
+    before: float
+    after: float
+    alarmed_before: float
+    alarmed_after: float
+    held: bool
+
+
+def site_point(score: Float64, source: NDArray[np.int64], table: Sequence[Mapping[str, float]]) -> SitePoint:
+    """The operating point for a site.
+
+    Args:
+        score: calibrated scores (n,) of its flows.
+        source: int64 (n,), who began each flow.
+        table: the model's thresholds, see :func:`~securenet_registry.training.evaluation.threshold_table`.
+
+    Raises:
+        TrainingDataError: too few flows.
+    """
+    if len(score) < FEWEST_FLOWS:
+        raise TrainingDataError(f"{len(score):,} flows; expected at least {FEWEST_FLOWS:,} to learn what is ordinary")
+    before = next((float(row["score"]) for row in table if row.get("operating_point")), ALARM)
+    highest = _highest(table, before)
+    _, number = np.unique(source, return_inverse=True)
+    flows = np.bincount(number)
+    # Below the half a flow is more likely benign than not; nothing is alarmed there.
+    doubtful = score >= ALARM
+    tail, number = score[doubtful], number[doubtful]
+    tried = np.unique(np.concatenate([np.linspace(ALARM, highest, _CANDIDATES), tail[tail <= highest][:: _step(tail)]]))
+    after = next((t for t in tried.tolist() if _ordinary(tail, number, flows, t) <= ALARMED), None)
+    held = after is None
+    chosen = highest if after is None else after
+    return SitePoint(before, chosen, float(np.mean(score >= before)), float(np.mean(score >= chosen)), held)
+
+
+def _step(tail: Float64) -> int:
+    return max(1, len(tail) // _CANDIDATES)
+
+
+def _ordinary(score: Float64, number: NDArray[np.int64], flows: NDArray[np.int64], point: float) -> float:
+    """Share of flows that are alarmed once the sources that stand out are left out."""
+    alarmed = np.bincount(number[score >= point], minlength=len(flows))
+    allowed = CONTAMINATION * flows.sum()
+    standing = np.flatnonzero((alarmed > 0) & (flows <= allowed))
+    order = standing[np.argsort(-alarmed[standing] / flows[standing], kind="stable")]
+    out = order[np.cumsum(flows[order]) <= allowed]
+    rest = flows.sum() - flows[out].sum()
+    return float((alarmed.sum() - alarmed[out].sum()) / rest)
+
+
+def _highest(table: Sequence[Mapping[str, float]], before: float) -> float:
+    """The highest score at which the model still finds enough of what it found on held-out captures."""
+    if not table:
+        return HIGHEST
+    scores, found = _columns(table, "score"), _columns(table, "tpr")
+    enough = _KEPT * float(np.interp(before, scores, found))
+    kept = scores[(found >= enough) & (scores <= HIGHEST)]
+    return min(HIGHEST, max(before, ALARM, float(kept.max(initial=0.0))))
+
+
+def moved(table: Sequence[Mapping[str, float]], point: float) -> list[dict[str, float]]:
+    """The table of thresholds with its operating point at another score; a row that is not there is interpolated."""
+    rows = [{name: value for name, value in row.items() if name != "operating_point"} for row in table]
+    if all(row["score"] != point for row in rows):
+        scores = _columns(rows, "score") if rows else np.zeros(1)
+        new = {
+            name: float(np.interp(point, scores, _columns(rows, name))) if rows else 0.0
+            for name in ("precision", "tpr", "fpr", "alarms")
+        }
+        rows.append({"score": point, **new})
+    rows.sort(key=lambda row: row["score"])
+    return [{**row, "operating_point": 1.0} if row["score"] == point else row for row in rows]
+
+
+def _columns(table: Sequence[Mapping[str, Any]], name: str) -> Float64:
+    return np.array([float(row.get(name, 0.0)) for row in table])
