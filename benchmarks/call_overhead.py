@@ -160,6 +160,7 @@ def train(data_dir: Path, folder: Path) -> None:
 def detection(data_dir: Path, processes: int = 1) -> Iterator[Target]:
     """The detection service, serving the registry's champion."""
     settings = {
+        "SECURENET_DETECTION_PROCESSES": str(processes),
         "SECURENET_DETECTION_OTLP_ENDPOINT": "http://127.0.0.1:9",
     }
     with EmbeddedSuite(["registry", "detection"], data_dir, model=MODEL, environment=settings) as suite:
@@ -172,8 +173,8 @@ def detection(data_dir: Path, processes: int = 1) -> Iterator[Target]:
 
 
 def load(target: Target, folder: Path, in_flight: int, seconds: int) -> Figures:
-    """Drives a server with so many calls at once over at most four connections."""
-    clients, log = min(4, in_flight), folder / "h2load"
+    """Drives a server with so many calls at once over at most eight connections."""
+    clients, log = min(8, in_flight), folder / "h2load"
     log.unlink(missing_ok=True)
     begun = target.cpu_seconds()
     result = subprocess.run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from securenet_core.serving import run
+from securenet_core.processes import run_processes
 from securenet_core.settings import load_or_exit
 from securenet_detection.container import DEFINITION
 from securenet_detection.settings import DetectionSettings
@@ -12,7 +12,8 @@ from securenet_detection.settings import DetectionSettings
 
 def main() -> int:
     """Serves until SIGTERM or SIGINT."""
-    return run(load_or_exit(DetectionSettings), DEFINITION)
+    settings = load_or_exit(DetectionSettings)
+    return run_processes(settings, DEFINITION, settings.processes)
 
 
 if __name__ == "__main__":

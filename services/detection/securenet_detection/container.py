@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -46,6 +46,9 @@ from securenet_flows.features import FEATURES, SCHEMA_HASH
 #: Seconds between looks for idle states.
 _SWEEP_SECONDS: Final = 30.0
 
+#: Seconds between looks for indicators that another process of the service has imported.
+_INTEL_REFRESH_SECONDS: Final = 1.0
+
 
 async def _open_database(settings: DetectionSettings) -> AsyncIterator[Database]:
     url = settings.database_url or sqlite_url(settings.data_dir / "detection.sqlite")
@@ -76,7 +79,12 @@ async def _open_intel(settings: DetectionSettings) -> AsyncIterator[IntelLibrary
     )
     library = IntelLibrary(bounds.folder or settings.data_dir / "intel", limits)
     await library.open()
-    yield library
+    async with AsyncExitStack() as stack:
+        if settings.processes > 1:
+            await stack.enter_async_context(
+                swept(library.refresh, name="intel-refresher", seconds=_INTEL_REFRESH_SECONDS)
+            )
+        yield library
     await library.close()
 
 

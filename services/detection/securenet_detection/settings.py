@@ -553,6 +553,10 @@ class DetectionSettings(ServerSettings):
     port: Port = 50051
     """Port to listen on; 0 takes a free one, and the log and `address_file` say which."""
 
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that serve the port together; a connection stays with one. Each judges by the flows that it sees, so
+    callers keep what a source does on one connection. Process n, from 0, has its HTTP endpoint on `http_port` + n."""
+
     database_url: str | None = None
     """SQLAlchemy URL of findings and suppressions; absent: SQLite in `data_dir`/detection.sqlite."""
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -75,6 +76,7 @@ class Server:
         settings: of the service.
         definition: of the service.
         make_container: builds the container; by default the definition's, so that tests hand in fakes at construction.
+        shared_port: other processes of this service listen on the port too, so this one does not before it can serve.
     """
 
     def __init__(
@@ -82,6 +84,8 @@ class Server:
         settings: ServerSettings,
         definition: ServiceDefinition,
         make_container: Callable[..., ServiceContainer] | None = None,
+        *,
+        shared_port: bool = False,
     ) -> None:
         self.settings = settings
         self.definition = definition
@@ -90,6 +94,7 @@ class Server:
         self.address = ""
         self.http: HttpEndpoint | None = None
         self._make_container = make_container or definition.container
+        self._shared_port = shared_port
         self._container: ServiceContainer | None = None
         self._server: grpc.aio.Server | None = None
         self._binder: CallBinder | None = None
@@ -124,11 +129,28 @@ class Server:
                 draining=self.runtime.draining,
             )
         )
-        self._server = server = grpc.aio.server(options=_options(settings))
+        self._server = server = grpc.aio.server(options=_options(settings, shared_port=self._shared_port))
         server.add_generic_rpc_handlers((self._binder.handler(definition.descriptor),))
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, server)
         if settings.reflection:
             server.add_generic_rpc_handlers(reflection_handlers([definition.descriptor.full_name, HEALTH_NAME]))
+        if not self._shared_port:
+            await self._open(server)
+
+        self._container = self._make_container(settings=settings, runtime=self.runtime)
+        await _maybe_await(self._container.init_resources())
+        servicer = await _maybe_await(self._container.servicer())
+        probes: Sequence[Probe] = await _maybe_await(self._container.probes())
+        if own_process:
+            memory.settle()
+        self._binder.attach(definition.descriptor, servicer)
+        if self._shared_port:
+            await self._open(server)
+        await self.health.watch(probes)
+        _log.info("started", service=definition.descriptor.full_name, serving=self.health.serving)
+
+    async def _open(self, server: grpc.aio.Server) -> None:
+        settings = self.settings
         self.address = _listen(server, settings)
         if settings.http_port is not None:
             try:
@@ -142,17 +164,7 @@ class Server:
             http=f"{settings.http_host}:{self.http.port}" if self.http else None,
         )  # fmt: skip
         if settings.address_file is not None:
-            _write_atomically(settings.address_file, self.address)
-
-        self._container = self._make_container(settings=settings, runtime=self.runtime)
-        await _maybe_await(self._container.init_resources())
-        servicer = await _maybe_await(self._container.servicer())
-        probes: Sequence[Probe] = await _maybe_await(self._container.probes())
-        if own_process:
-            memory.settle()
-        self._binder.attach(definition.descriptor, servicer)
-        await self.health.watch(probes)
-        _log.info("started", service=definition.descriptor.full_name, serving=self.health.serving)
+            write_atomically(settings.address_file, self.address)
 
     async def stop(self) -> ExitCode:
         """Drains and closes: NOT_SERVING, no new calls, a grace for those in flight, then the container in reverse."""
@@ -182,19 +194,21 @@ class Server:
         return code
 
 
-def run(settings: ServerSettings, definition: ServiceDefinition) -> int:
-    """Runs the service until SIGTERM or SIGINT.
+def run(settings: ServerSettings, definition: ServiceDefinition, *, shared_port: bool = False) -> int:
+    """Runs the service until SIGTERM or SIGINT; with `shared_port` as one of several processes.
 
     Returns:
         An :class:`ExitCode`.
     """
     as_json = configure_logging(settings, definition.name)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return int(runner.run(_run(settings, definition, logs_are_json=as_json)))
+        return int(runner.run(_run(settings, definition, logs_are_json=as_json, shared_port=shared_port)))
 
 
-async def _run(settings: ServerSettings, definition: ServiceDefinition, *, logs_are_json: bool) -> ExitCode:
-    server = Server(settings, definition)
+async def _run(
+    settings: ServerSettings, definition: ServiceDefinition, *, logs_are_json: bool, shared_port: bool
+) -> ExitCode:
+    server = Server(settings, definition, shared_port=shared_port)
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -231,13 +245,13 @@ def _tracer(settings: ServerSettings, service: str) -> CallTracer | None:
     return CallTracer.from_settings(settings, service)
 
 
-def _options(settings: ServerSettings) -> list[tuple[str, Any]]:
+def _options(settings: ServerSettings, *, shared_port: bool) -> list[tuple[str, Any]]:
     return [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_metadata_size", 16 << 10),
-        # A second process on the same port must fail rather than take half of the connections.
-        ("grpc.so_reuseport", 0),
+        # A second process on the same port must fail rather than take half of the connections, unless it is wanted.
+        ("grpc.so_reuseport", int(shared_port)),
         # A dead peer is noticed; one that pings too often is let go.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
@@ -267,7 +281,8 @@ def _listen(server: grpc.aio.Server, settings: ServerSettings) -> str:
     return f"{host}:{port}"
 
 
-def _write_atomically(path: Any, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
+    """Readers of the file see all of the text or nothing of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     aside.write_text(text, encoding="utf-8")

@@ -77,6 +77,8 @@ class IntelLibrary:
         self._indexes: dict[str, IntelIndex] = {}
         self._changing = asyncio.Lock()
         self._uploads = 0
+        #: When each file was written, as far as it is known here.
+        self._written: dict[Path, int] = {}
         self._running: set[asyncio.Task[Any]] = set()
         self._log = get_logger("intel")
         #: Files that could not be read at the start, with the reason.
@@ -91,6 +93,30 @@ class IntelLibrary:
         self.broken = tuple(broken)
         for reason in broken:
             self._log.error("intel set not loaded", reason=reason)
+
+    async def refresh(self) -> None:
+        """Takes over what another process on the same folder has imported or deleted."""
+        async with self._changing:
+            for stored, index in await asyncio.to_thread(self._changed):
+                self._sets[stored.tenant] = stored
+                self._indexes[stored.tenant] = index
+
+    def _changed(self) -> list[tuple[IndicatorSet, IntelIndex]]:
+        found: list[tuple[IndicatorSet, IntelIndex]] = []
+        for path in self._folder.glob(f"*{_SUFFIX}"):
+            try:
+                written = path.stat().st_mtime_ns
+                if self._written.get(path) == written:
+                    continue
+                self._written[path] = written
+                stored = read_set(path, max_indicators=self._limits.feed.max_indicators)
+            except (OSError, BrokenSetError) as error:
+                self._log.error("intel set not loaded", reason=str(error))
+                continue
+            known = self._sets.get(stored.tenant)
+            if path == self._path(stored.tenant) and (known is None or known.version != stored.version):
+                found.append((stored, self._index_of(stored)))
+        return found
 
     def index(self, tenant: str) -> IntelIndex | None:
         """What the tenant's flows are compared with now; None where nothing was imported."""
