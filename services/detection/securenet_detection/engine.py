@@ -25,7 +25,7 @@ from securenet_detection.findings.sighting import Origin
 from securenet_detection.intel.index import IntelIndex
 from securenet_detection.intel.threat_intel import THREAT_INTEL, ThreatIntel
 from securenet_detection.mixed_verdicts import MixedVerdicts, Verdicts
-from securenet_detection.models import contributions
+from securenet_detection.models import contributions, tree_scorer
 from securenet_detection.models.contributions import Explanations
 from securenet_detection.models.detector import MODEL
 from securenet_detection.models.drift import DriftWatch
@@ -213,6 +213,7 @@ class Engine:
             behaviour.observe(seen)
         state.model.judge(seen, np.ones(1), np.ones(1), 0.5)
         contributions.warm_up()
+        tree_scorer.warm_up()
         self._judge(Origin(""), state, seen, columns, self._models.current or _NO_MODEL)
         keys = np.ones(1, np.int64)
         state.repeats.keys(replace(batch, text={"flow_id": Dictionary.encode(["a"])}))

@@ -6,6 +6,7 @@ import base64
 import binascii
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -24,6 +25,7 @@ from securenet_detection.models.interface import (
     TreeReader,
 )
 from securenet_detection.models.serving import ServingModel
+from securenet_detection.models.tree_scorer import faster
 
 Part = TypeVar("Part")
 
@@ -86,15 +88,21 @@ def load_model(
     golden = _object(manifest, "golden")
     features = _golden_features(golden, columns)
     _agree(classifier, features, golden)
+    limitations: list[str] = []
+    ensemble = _attempt(lambda: trees(artifact.path.read_bytes(), columns), limitations, "contributions")
+    if ensemble is not None:
+        classifier = faster(classifier, ensemble, features)
+        _agree(classifier, features, golden)
     for rows in _WARM_UP:
         classifier.scores(np.resize(features, (rows, columns)))
-    limitations: list[str] = []
     spread = _attempt(
         lambda: read_distribution(manifest.get("distribution"), names), limitations, "drift and baselines"
     )
     medians = np.array([feature.median for feature in spread]) if spread else np.full(columns, np.nan)
-    explainer = _attempt(
-        lambda: Explainer(trees(artifact.path.read_bytes(), columns), names, medians), limitations, "contributions"
+    explainer = (
+        None
+        if ensemble is None
+        else _attempt(partial(Explainer, ensemble, names, medians), limitations, "contributions")
     )
     if explainer is not None:
         explainer.values(features[0])

@@ -1,0 +1,163 @@
+"""Scores an ensemble of small trees several times as fast as ONNX Runtime does, to the same result.
+
+It takes the place of a runtime only after both said the same of the same rows; see :func:`faster`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securenet_detection.models import tree_kernels as kernels
+from securenet_detection.models.interface import Classifier
+from securenet_detection.models.trees import TreeEnsemble
+
+Float = NDArray[np.float64]
+
+#: Bytes of masks at most; more would not stay in a processor's cache, and be no faster.
+_MOST_BYTES: Final = 1 << 25
+
+#: Thresholds that lie closer together are in one cell.
+_NARROWEST: Final = 1e-6
+
+#: Largest difference between two scores that are called the same.
+_TOLERANCE: Final = 1e-6
+
+#: Rows that are made up for the comparison, beside those that are given.
+_MADE_UP: Final = 4096
+
+
+class TreeScorer:
+    """Sum of the leaves of an ensemble, and what becomes of it.
+
+    Args:
+        trees: of at most 32 leaves each.
+        finish: makes a probability of sums, float64 (n,).
+
+    Raises:
+        ValueError: a tree is too large, or all of them together are.
+    """
+
+    def __init__(self, trees: TreeEnsemble, finish: Callable[[Float], Float]) -> None:
+        self._finish = finish
+        self._base = trees.base
+        inner = trees.left >= 0
+        asked = np.unique(trees.feature[inner])
+        sorted_thresholds = [np.unique(trees.threshold[inner & (trees.feature == column)]) for column in asked]
+        sizes = np.array([len(some) for some in sorted_thresholds], np.int64)
+        rows = int(sizes.sum()) + 2 * len(asked)
+        if rows * len(trees.roots) * 4 > _MOST_BYTES or sizes.max(initial=0) > np.iinfo(np.uint16).max:
+            raise ValueError(f"trees: {rows} places between thresholds of {len(trees.roots)} trees are too many")
+        self._columns = asked.astype(np.int64)
+        self._ends = np.append(0, np.cumsum(sizes)).astype(np.int64)
+        self._thresholds = np.concatenate([np.zeros(0, np.float32), *sorted_thresholds]).astype(np.float32)
+        if np.isnan(self._thresholds).any():
+            raise ValueError("trees: a threshold is no number")
+        self._lows, self._scales, self._starts = self._cells()
+        self._masks = np.full((rows + 1, len(trees.roots)), 0xFFFFFFFF, np.uint32)
+        self._values = np.zeros((len(trees.roots), kernels.LEAVES))
+        places = {column: at for at, column in enumerate(asked.tolist())}
+        for tree, root in enumerate(trees.roots.tolist()):
+            self._add(trees, tree, root, places)
+
+    def _cells(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint16]]:
+        """Where the cells of each asked feature begin, how many there are to a unit, and what lies before each."""
+        lows, scales = np.zeros((2, len(self._columns)), np.float32)
+        starts = np.zeros((len(self._columns), kernels.CELLS), np.uint16)
+        for at, (begin, end) in enumerate(itertools.pairwise(self._ends.tolist())):
+            some = self._thresholds[begin:end]
+            # What is always true of a number is an infinite threshold: there, only those without one go right.
+            finite = some[np.isfinite(some)]
+            span = float(np.ptp(finite)) if len(finite) else 0.0
+            lows[at] = finite[0] if len(finite) else 0.0
+            scales[at] = kernels.CELLS / span if span > _NARROWEST else 0.0
+            cells = kernels.cells_of(some, lows[at], scales[at])
+            starts[at] = np.searchsorted(cells, np.arange(kernels.CELLS))
+        return lows, scales, starts
+
+    def _add(self, trees: TreeEnsemble, tree: int, root: int, places: dict[int, int]) -> None:
+        """Numbers a tree's leaves from the left, and takes those of each left branch from the values that go right."""
+        leaves = 0
+        first: dict[int, int] = {}
+        # A node is met before its left branch, and again between its branches: what was numbered between is the left.
+        waiting = [(root, False)]
+        while waiting:
+            node, again = waiting.pop()
+            if trees.left[node] < 0:
+                if leaves == kernels.LEAVES:
+                    raise ValueError(f"trees: tree {tree} has more than {kernels.LEAVES} leaves")
+                self._values[tree, leaves] = trees.value[node]
+                leaves += 1
+            elif not again:
+                first[node] = leaves
+                waiting += [(int(trees.right[node]), False), (node, True), (int(trees.left[node]), False)]
+            else:
+                kept = np.uint32(~(((1 << leaves) - 1) ^ ((1 << first[node]) - 1)) & 0xFFFFFFFF)
+                at = places[int(trees.feature[node])]
+                begin, end = int(self._ends[at]), int(self._ends[at + 1])
+                place = int(np.searchsorted(self._thresholds[begin:end], trees.threshold[node]))
+                base = begin + 2 * at
+                unknown = base + end - begin + 1
+                self._masks[base + place + 1 : unknown, tree] &= kept
+                if not trees.missing_left[node]:
+                    self._masks[unknown, tree] &= kept
+
+    def scores(self, features: NDArray[np.float32]) -> Float:
+        """Raw probability of the malicious class, float64 (n,)."""
+        out = np.empty(len(features))
+        kernels.score_trees(
+            self._thresholds, self._ends, self._columns, self._lows, self._scales, self._starts, self._masks,
+            self._values, self._base, np.require(features, np.float32, ("C", "W")), out,
+        )  # fmt: skip
+        return self._finish(out)
+
+
+def faster(classifier: Classifier, trees: TreeEnsemble, features: NDArray[np.float32]) -> Classifier:
+    """A scorer of the same trees that says what the classifier says, or else the classifier itself.
+
+    Args:
+        classifier: what the model's file is opened with.
+        trees: those of the file.
+        features: float32 (n, columns), n ≥ 1, rows of the kind that will be scored.
+    """
+    rng = np.random.default_rng(1)
+    # Values of different rows together, with gaps, and around the thresholds.
+    mixed = np.stack([rng.choice(column, _MADE_UP) for column in features.T], axis=1)
+    mixed[rng.random(mixed.shape) < 0.1] = np.nan
+    asked = np.flatnonzero(trees.left >= 0)
+    for row, node in enumerate(rng.choice(asked, min(_MADE_UP, 8 * len(asked))) if len(asked) else ()):
+        mixed[row, trees.feature[node]] = np.nextafter(
+            trees.threshold[node], np.float32((-np.inf, np.inf, trees.threshold[node])[row % 3])
+        )
+    rows = np.concatenate([features, mixed]).astype(np.float32)
+    expected = classifier.scores(rows)
+    for finish in (_sigmoid, _unchanged):
+        try:
+            scorer = TreeScorer(trees, finish)
+        except ValueError:
+            return classifier
+        if float(np.max(np.abs(scorer.scores(rows) - expected))) <= _TOLERANCE:
+            return scorer
+    return classifier
+
+
+def warm_up() -> None:
+    """Compiles the loop, or loads it from the disk cache."""
+    one = np.zeros(1, np.int64)
+    stump = TreeEnsemble(
+        one, one, np.zeros(1, np.float32), one - 1, one - 1, np.zeros(1, np.bool_), np.zeros(1), None, 0.0, 1
+    )
+    TreeScorer(stump, _unchanged).scores(np.zeros((1, 1), np.float32))
+
+
+def _sigmoid(sums: Float) -> Float:
+    probabilities: Float = 1.0 / (1.0 + np.exp(-sums))
+    return probabilities
+
+
+def _unchanged(sums: Float) -> Float:
+    return sums
