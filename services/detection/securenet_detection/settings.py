@@ -107,6 +107,16 @@ class VerticalScanSettings(_Part):
     """How far back is counted."""
 
 
+class DistributedScanSettings(_Part):
+    """Thresholds of distributed-scan."""
+
+    ports: Count = 15
+    """Distinct ports of one own host that did not answer somebody outside."""
+
+    window_seconds: Seconds = 21_600.0
+    """How far back is counted."""
+
+
 class SequentialScanSettings(_Part):
     """Parameters of sequential-scan (Jung et al. 2004)."""
 
@@ -455,6 +465,9 @@ class DetectorSettings(_Part):
 
     unanswered_calls: UnansweredCallsSettings = UnansweredCallsSettings()
     """unanswered-calls."""
+
+    distributed_scan: DistributedScanSettings = DistributedScanSettings()
+    """distributed-scan."""
 
     names: NameSettings = NameSettings()
     """What is known of DNS names."""

@@ -53,10 +53,12 @@ FOUND: dict[str, set[tuple[str, str, int]]] = {
     "zeek-labelled/005-zeek-scenario-malicious": {("dga", "T1568.002", 3)},
     # Benign hosts that the Internet scans.
     "zeek-labelled/008-zeek-mixed": {
-        ("vertical-scan", "T1595.001", 2), ("beacon", "T1071", 1), ("long-connection", "T1572", 1),
+        ("distributed-scan", "T1595.001", 2), ("vertical-scan", "T1595.001", 2),
+        ("beacon", "T1071", 1), ("long-connection", "T1572", 1),
     },
     "zeek-labelled/010-zeek-mixed": {
-        ("vertical-scan", "T1595.001", 2), ("beacon", "T1071", 1), ("long-connection", "T1572", 1),
+        ("distributed-scan", "T1595.001", 2), ("vertical-scan", "T1595.001", 2),
+        ("beacon", "T1071", 1), ("long-connection", "T1572", 1),
         # Five of the host's first six contacts failed, when its network came up.
         ("sequential-scan", "T1046", 2),
     },

@@ -166,7 +166,7 @@ def test_a_victim_is_matched_on_the_other_side() -> None:
         [Row(2, "198.51.100.2", "10.0.0.80", evidence=[("f", "d")])],
     ]
 
-    assert levels(rows, [finding("f", "10.0.0.80", ["198.51.100.1", "198.51.100.2"], port=None)]) == [3, 1, 3]
+    assert levels(rows, [finding("f", "10.0.0.80", ["198.51.100.1", "198.51.100.2"], port=445)]) == [3, 1, 3]
 
 
 def test_peers_of_one_kind_leave_out_flows_to_the_other() -> None:
@@ -178,17 +178,8 @@ def test_peers_of_one_kind_leave_out_flows_to_the_other() -> None:
     assert levels(rows, [finding("f", SCANNER, ["8.8.4.4", "9.9.9.9"], port=445)]) == [3, 1, 3]
 
 
-def test_of_a_whole_source_nothing_more_belongs() -> None:
+def test_of_a_whole_host_nothing_more_belongs() -> None:
     assert levels(SCAN, [finding("f", SCANNER, ["10.1.0.3", "10.1.0.4"], port=None)]) == [1, 1, 1, 2, 2]
-
-
-def test_to_a_victim_belongs_what_came_to_the_port_of_the_evidence() -> None:
-    rows = [
-        [Row(0, "198.51.100.1", "10.0.0.80"), Row(1, "198.51.100.1", "10.0.0.80", 22)],
-        [Row(2, "198.51.100.2", "10.0.0.80", evidence=[("f", "d")])],
-    ]
-
-    assert levels(rows, [finding("f", "10.0.0.80", ["198.51.100.1", "198.51.100.2"], port=None)]) == [3, 1, 3]
 
 
 def test_flows_carry_the_level_of_the_evidence_and_not_what_else_made_the_finding_grave() -> None:

@@ -6,6 +6,7 @@ from securenet_detection.behaviours.beacon import Beacon
 from securenet_detection.behaviours.brute_force import BruteForce
 from securenet_detection.behaviours.cryptomining import Cryptomining
 from securenet_detection.behaviours.dga import Dga
+from securenet_detection.behaviours.distributed_scan import DistributedScan
 from securenet_detection.behaviours.dns_tunnel import DnsTunnel
 from securenet_detection.behaviours.exfiltration import Exfiltration
 from securenet_detection.behaviours.flood import Flood
@@ -33,6 +34,7 @@ def behaviours(settings: DetectorSettings) -> tuple[Behaviour, ...]:
         BruteForce(settings.brute_force, settings.state),
         Cryptomining(settings.cryptomining, settings.state),
         Dga(settings.dga, settings.state),
+        DistributedScan(settings.distributed_scan, settings.state),
         DnsTunnel(settings.dns_tunnel, settings.state),
         Exfiltration(settings.exfiltration, settings.state, outside),
         Flood(settings.flood, settings.state),

@@ -33,6 +33,9 @@ _POINTS: Final = 100_000
 #: The model's piece of risk where it may not say HIGH, at most.
 _BELOW_HIGH: Final = 0.69
 
+#: The same for flows that came from outside: with other evidence of that level together they stay below HIGH.
+_FROM_OUTSIDE: Final = 0.50
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
@@ -124,17 +127,19 @@ class OperatingPoints:
     def pieces(self, probabilities: Float, *, own: NDArray[np.bool_]) -> Float:
         """The model's piece of risk, float64 (n,): 0.40 (MEDIUM) at its medium point, 0.70 (HIGH) at its high one.
 
-        Rising with the probability; below 0.70 throughout for a model that may not say HIGH, and for flows that no host
-        of one's own began: the Internet attacks everybody all the time, and a host of one's own that attacks is taken.
+        Rising with the probability; below 0.70 throughout for a model that may not say HIGH, and 0.50 at most for flows
+        that no host of one's own began: the Internet attacks everybody all the time, and a host of one's own that
+        attacks is taken.
 
         Args:
             probabilities: (n,), calibrated.
             own: (n,), the source is one of the network's own hosts.
         """
         if self.high is None:
-            return np.interp(probabilities, [0.0, self.medium, 1.0], [0.0, 0.40, _BELOW_HIGH])
-        pieces = np.interp(probabilities, [0.0, self.medium, self.high, 1.0], [0.0, 0.40, 0.70, 0.89])
-        return np.where(own, pieces, np.minimum(pieces, _BELOW_HIGH))
+            pieces = np.interp(probabilities, [0.0, self.medium, 1.0], [0.0, 0.40, _BELOW_HIGH])
+        else:
+            pieces = np.interp(probabilities, [0.0, self.medium, self.high, 1.0], [0.0, 0.40, 0.70, 0.89])
+        return np.where(own, pieces, np.minimum(pieces, _FROM_OUTSIDE))
 
 
 def wilson_lower_bound(share: float, count: float) -> float:

@@ -3,9 +3,8 @@
 A behaviour stands out when its threshold is reached; the flows before that made it, and in a stream they have had their
 verdict already. What is known after the stream: which rows bore the finding's evidence, and the finding itself. A row
 belongs to it if it has the finding's entity on the same side, its peer (where there is only one) and its port, and lies
-between the detector's window before the evidence began and the end of the evidence. Of a finding about a whole source,
-without one peer or port, nothing more is known: what else the source did keeps its answer. To a victim belongs what
-came by the protocol and port of the evidence.
+between the detector's window before the evidence began and the end of the evidence. Of a finding about a whole host,
+without one peer or port, nothing more is known: what else the host did, or what else came to it, keeps its answer.
 
 It carries the level that the evidence has by itself: the finding may be graver for what else spoke against one flow.
 """
@@ -43,7 +42,7 @@ class _Trace:
     Attributes:
         detector: whose evidence.
         src, dst: addresses of the first row that bore it.
-        protocol, dst_port: of that row.
+        protocol: of that row.
         level: the gravest that the evidence had by itself.
         score: the mildest of a row that bore it at that level.
         episodes: [first, last] start times in nanoseconds, apart by more than the detector's window.
@@ -53,7 +52,6 @@ class _Trace:
     src: bytes
     dst: bytes
     protocol: int
-    dst_port: int
     level: int = 0
     score: float = 1.0
     episodes: list[list[int]] = field(default_factory=list)
@@ -107,8 +105,7 @@ class SecondLook:
                 if len(self._traces) >= _MOST_FINDINGS:
                     continue
                 src, dst = rows.src_addr[row].tobytes(), rows.dst_addr[row].tobytes()
-                protocol, port = int(rows.protocol[row]), int(rows.dst_port[row])
-                trace = self._traces[finding_id] = _Trace(detector, src, dst, protocol, port)
+                trace = self._traces[finding_id] = _Trace(detector, src, dst, int(rows.protocol[row]))
             if level > trace.level:
                 trace.level, trace.score = level, 1.0
             if level == trace.level:
@@ -131,15 +128,12 @@ class SecondLook:
                 if here != entity:
                     continue
                 other = there if peers == {there} else None
-                port = finding.port
-                if other is None and port is None:
-                    if side is self._by_source:
-                        break
-                    port = trace.dst_port
+                if other is None and finding.port is None:
+                    break
                 pattern = _Pattern(
                     other=other,
                     other_is_local=_common_locality(peers),
-                    port=port,
+                    port=finding.port,
                     protocol=trace.protocol,
                     episodes=tuple((first - window, last) for first, last in trace.episodes),
                     level=min(trace.level, int(finding.threat_level)),
