@@ -89,11 +89,13 @@ class Recipe:
 
     Attributes:
         params: of the estimator, beyond the registry's defaults.
-        simulated: the simulator's offices are among the captures that it is trained on.
+        captured: the other networks' captures are among those that it is trained on.
+        simulated: the simulator's offices are.
         hidden: features that it does not see.
     """
 
     params: Mapping[str, int | float] = field(default_factory=dict)
+    captured: bool = True
     simulated: bool = True
     hidden: tuple[str, ...] = ()
     estimator: Estimator = Estimator.HIST_GRADIENT_BOOSTING
@@ -106,6 +108,7 @@ class Recipe:
 RECIPES: Final[Mapping[str, Recipe]] = {
     "default": Recipe(),
     "no-simulation": Recipe(simulated=False),
+    "simulation-only": Recipe(captured=False),
     "single-flow": Recipe(hidden=_CONTEXT),
     "no-bytes": Recipe(hidden=_BYTE_FEATURES),
     "no-volume": Recipe(hidden=("src_flows_log", "dst_flows_log", "src_gap_log")),
@@ -198,8 +201,9 @@ class Study:
         hidden = [i for i, feature in enumerate(FEATURES) if feature.name in recipe.hidden]
         alone: list[LabelledCapture] = []
         fused: list[LabelledCapture] = []
+        everything = self._train(recipe, hidden, without=None)
         for network in dict.fromkeys(capture.network for capture in self._captures):
-            model = self._train(recipe, hidden, without=network)
+            model = self._train(recipe, hidden, without=network) if recipe.captured else everything
             for capture in (c for c in self._captures if c.network == network):
                 alone.append(self._alone(capture, model))
                 report.capture("model", alone[-1], model)
@@ -213,17 +217,16 @@ class Study:
                     what, evaluate(LabelledCapture.pooled([c for c in judged if c.name in zeek], "pooled-zeek"))
                 )
                 report.figures(what, evaluate(LabelledCapture.pooled(judged, "pooled")))
-        model = self._train(recipe, hidden, without=None)
         for capture in self._unseen:
-            report.capture("model", self._alone(capture, model), model)
+            report.capture("model", self._alone(capture, everything), everything)
             if pipeline:
-                report.capture("detection", self._fused(capture, model), model)
+                report.capture("detection", self._fused(capture, everything), everything)
         for name, path in self._scenarios.items():
             if pipeline:
-                report.share(name, _verdicts(path, model).level)
+                report.share(name, _verdicts(path, everything).level)
 
     def _train(self, recipe: Recipe, hidden: Sequence[int], *, without: str | None) -> Model:
-        chosen = [capture.index for capture in self._captures if capture.network != without]
+        chosen = [capture.index for capture in self._captures if recipe.captured and capture.network != without]
         part = _part(self._data, chosen + (self._offices if recipe.simulated else []))
         trained = fit(replace(part, x=_hide(part.x, hidden)), recipe.spec(), lambda *_: None)
         return Model(trained, hidden, self._scratch)

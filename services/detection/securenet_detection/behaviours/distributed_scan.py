@@ -48,7 +48,7 @@ class DistributedScan:
 
     def observe(self, seen: Observation) -> Observed | None:
         tried = ~seen.src_local & seen.dst_local & seen.failed
-        tried &= (seen.batch.number("src_port") >= _HIGH) | (seen.dst_port < _HIGH)
+        tried &= (seen.batch.number("src_port").astype(np.int64) >= _HIGH) | (seen.dst_port < _HIGH)
         ported = (seen.protocol == TCP) | (seen.protocol == UDP)
         thresholds = np.full(len(seen), self._settings.ports, np.int64)
         out = self._episodes.count(
