@@ -3,9 +3,9 @@
     python benchmarks/soak.py [--flows 50000000] [--sources 5000000] [--batch 4096] [--output json]
 
 Most flows are an office's; one in five comes from a source that was never seen before, as in a flood with spoofed
-addresses, until `--sources` have been; then they begin anew. State is bounded by the settings, so memory must stand still
-once the tables have been touched: what is printed is memory at each twentieth of the run, how far it moved from the
-second quarter to the end, and what every detector holds against its bound. Flows are made beside the measurement.
+addresses, until `--sources` have been; then they begin anew. State is bounded by the settings, so memory must stand
+still once the tables have been touched: what is printed is memory at each twentieth of the run, how far it moved from
+the second quarter to the end, and what every detector holds against its bound. Flows are made beside the measurement.
 """
 
 from __future__ import annotations
@@ -105,17 +105,15 @@ def run(flows: int, sources: int, size: int) -> Iterator[dict[str, Any]]:
             samples.append((done, resident()))
             yield line(f"soak-memory-{done}", samples[-1][1], "MB", "start", samples[-1][1] / start)
     settled = [value for _, value in samples[len(samples) // 4 :]]
-    middle = (max(settled) + min(settled)) / 2
-    yield line(
-        "soak-memory-moved", (max(settled) - min(settled)) / 2, "± MB", "memory", (max(settled) - middle) / middle
-    )
+    middle, moved = (max(settled) + min(settled)) / 2, (max(settled) - min(settled)) / 2
+    yield line("soak-memory-moved", moved, "± MB", "memory", moved / middle)
     yield line("soak-rate", done / cpu, "flows/s of CPU time", "start", 1.0)
     for status in engine.detectors():
         usage = status.usage
         if usage.capacity:
-            name = f"soak-state-{status.definition.name}"
+            unit = f"entries, {usage.evictions} evicted"
             yield line(
-                name, usage.entries, f"entries, {usage.evictions} evicted", "bound", usage.entries / usage.capacity
+                f"soak-state-{status.definition.name}", usage.entries, unit, "bound", usage.entries / usage.capacity
             )
 
 

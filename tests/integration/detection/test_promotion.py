@@ -151,7 +151,7 @@ async def refused(registry: Any, detection: Any, name: str) -> str:
     try:
         await promote(registry, name)
     except grpc.RpcError as error:
-        return str(error.details())  # type: ignore[attr-defined]  # an AioRpcError
+        return str(error)
     deadline = time.monotonic() + TIMEOUT
     while True:
         answer = await detection.GetServingModel(pb.GetServingModelRequest(), timeout=TIMEOUT)

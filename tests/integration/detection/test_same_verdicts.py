@@ -127,8 +127,8 @@ async def answers(folder: Path, given_flows: list[Flow], edges: list[int]) -> tu
     async with detection(folder / "unary") as stub:
         unary = []
         for number, flow in enumerate(given_flows):
-            request = pb.AnalyzeRequest(flow=record(number, flow))
-            unary.append(told((await stub.Analyze(request, timeout=TIMEOUT)).verdict))
+            call = stub.Analyze(pb.AnalyzeRequest(flow=record(number, flow)), timeout=TIMEOUT)
+            unary.append(told((await call).verdict))
     return whole, stream, unary
 
 
