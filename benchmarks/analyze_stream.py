@@ -1,0 +1,137 @@
+"""Rows a second of `AnalyzeStream` of the running service, against the bare model on the same rows.
+
+    python benchmarks/analyze_stream.py [--data-dir DIR] [--rows 200000] [--batch 4096] [--rounds 3] [--output json]
+
+The service is one process with every detector, findings on SQLite and the champion of the registry under `--data-dir`
+(without one there, a small one is trained first). This process sends it the rows of `detection_engine.py` as packed
+columns over loopback gRPC, eight messages ahead of the answers; each round has a named state of its own, so that no
+flow came before. The bare model is ONNX Runtime on one thread over the features of the same rows, with nothing around
+it. `cpu` is what the service's process used a row, which says more than the clock on a machine with other work. The
+best round counts, since others share the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from call_overhead import MODEL, SERVICE, Target, detection, line, train
+from detection_engine import generate
+
+from securenet_client import SecureNet
+from securenet_client.detection.convert import batch_options, stream_request
+from securenet_client.embedded import EmbeddedSuite
+from securenet_detection.models.onnx_classifier import load_onnx
+from securenet_flows.batch import Dictionary, FlowBatch
+from securenet_flows.features import FEATURES, SourceContext, features
+
+#: Messages that are on their way at once.
+_AHEAD: Final = 8
+_BARE: Final = "bare model"
+_STREAM: Final = f"/{SERVICE.full_name}/AnalyzeStream"
+
+
+def batches(rows: int, size: int) -> list[FlowBatch]:
+    """Rows in batches, each with a dictionary of its own, as sensors send them."""
+    batch, _ = generate(rows)
+    names = batch.text["flow_id"].values
+    return [
+        FlowBatch(
+            piece.start_time_ns, piece.src_addr, piece.dst_addr, piece.protocol, piece.numeric,
+            {"flow_id": Dictionary.encode(names[n * size : n * size + len(piece)])},
+        )
+        for n, piece in enumerate(batch.split(size))
+    ]  # fmt: skip
+
+
+def bare(path: Path, pieces: Sequence[FlowBatch]) -> tuple[float, float]:
+    """Rows a second and CPU seconds a row of the model alone."""
+    classifier = load_onnx(path, input_name="features", output_name="score", columns=len(FEATURES))
+    context = SourceContext()
+    matrices = [features(piece, context) for piece in pieces]
+    rows = sum(map(len, pieces))
+    begun, used = time.perf_counter(), time.process_time()
+    for matrix in matrices:
+        classifier.scores(matrix)
+    return rows / (time.perf_counter() - begun), (time.process_time() - used) / rows
+
+
+async def streamed(target: Target, sent: Sequence[tuple[bytes, int]]) -> tuple[float, float]:
+    """Rows a second and the service's CPU seconds a row of one stream; the first message warms it up."""
+    async with grpc.aio.insecure_channel(target.address) as channel:
+        call: Any = channel.stream_stream(_STREAM)
+        places = asyncio.Semaphore(_AHEAD)
+
+        async def requests() -> AsyncIterator[bytes]:
+            for body, _ in sent:
+                await places.acquire()
+                yield body
+
+        rows, begun, used = 0, 0.0, 0.0
+        async for _ in call(requests()):
+            places.release()
+            if not begun:
+                begun, used = time.perf_counter(), target.cpu_seconds()
+                continue
+            rows += sent[0][1]
+        return rows / (time.perf_counter() - begun), (target.cpu_seconds() - used) / rows
+
+
+def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Every figure."""
+    pieces = [piece for piece in batches(arguments.rows, arguments.batch) if len(piece) == arguments.batch]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data_dir = arguments.data_dir or folder / "data"
+        train(data_dir, folder)
+        model = folder / "model.onnx"
+        with EmbeddedSuite(["registry"], data_dir, model=MODEL) as suite, SecureNet(suite.connection()) as net:
+            net.registry.download_model_version(MODEL, "champion", model, flavor="onnx")
+        alone, found = [], []
+        with detection(data_dir) as target:
+            for number in range(arguments.rounds):
+                options = batch_options(dry_run=False, detail_level=0, state_scope=f"round-{number}")
+                sent = [
+                    (stream_request(at, piece, options).SerializeToString(), len(piece))
+                    for at, piece in enumerate(pieces)
+                ]
+                found.append(asyncio.run(streamed(target, sent)))
+                alone.append(bare(model, pieces))
+    rate, cpu = max(rate for rate, _ in found), min(cpu for _, cpu in found)
+    base, base_cpu = max(rate for rate, _ in alone), min(cpu for _, cpu in alone)
+    yield line("analyze-stream-bare-model-rate", base, "rows/s", _BARE, 1.0)
+    yield line("analyze-stream-bare-model-cpu", base_cpu * 1e6, "µs/row", _BARE, 1.0)
+    yield line("analyze-stream-rate", rate, "rows/s", _BARE, rate / base)
+    yield line("analyze-stream-cpu", cpu * 1e6, "µs/row", _BARE, cpu / base_cpu)
+
+
+def main() -> int:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", type=Path, help="of a registry with a champion; absent: a small model is trained")
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--batch", type=int, default=4096)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", choices=("table", "json"), default="table")
+    arguments = parser.parse_args()
+    for figures in measure(arguments):
+        if arguments.output == "json":
+            sys.stdout.write(json.dumps(figures) + "\n")
+        else:
+            sys.stdout.write(
+                f"{figures['name']:34} {figures['value']:>10} {figures['unit']:8} × {figures['ratio']:.2f} of "
+                f"{figures['ratio_to']}\n"
+            )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
