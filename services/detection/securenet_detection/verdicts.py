@@ -24,6 +24,9 @@ from securenet_detection.threats import Evidence, Skipped, Technique, ThreatLeve
 #: Flow identities that one piece of evidence names.
 _FLOW_IDS = 10
 
+#: The weights as Python's own numbers: one at a time, an array takes as long as all else that is done with them.
+_WEIGHTS = tuple(WEIGHTS.tolist())
+
 #: A risk that shows on a scale of 100; less is no reason to name anybody.
 _CONTRIBUTES = 0.01
 
@@ -122,7 +125,7 @@ class BatchVerdicts:
             for speaker, observed in self.evidence_columns
             if observed.level[row]
         ]
-        told = tuple(sorted(found, key=lambda piece: (-WEIGHTS[piece.level] * piece.confidence, piece.detector)))
+        told = tuple(sorted(found, key=lambda piece: (-_WEIGHTS[piece.level] * piece.confidence, piece.detector)))
         if self.keys is not None and self.repeats is not None:
             self.repeats.tell(int(self.keys[row]), told)
         return told
@@ -212,7 +215,7 @@ def _evidence(  # noqa: PLR0917 - what words are made of
 ) -> Evidence:
     definition = speaker.definition
     scope = speaker.scope(seen, row)
-    ids = (sample.flow_id for sample in speaker.samples(observed, row))
+    ids = [sample.flow_id for sample in speaker.samples(observed, row) if sample.flow_id]
     techniques = definition.techniques
     attributed = cast(Attributing, speaker).technique(seen, row) if _attributes(type(speaker)) else None
     return Evidence(
@@ -226,7 +229,7 @@ def _evidence(  # noqa: PLR0917 - what words are made of
         measured=float(observed.measured[row]),
         threshold=float(observed.threshold[row]),
         techniques=(attributed,) if attributed else (techniques[int(observed.technique[row])],) if techniques else (),
-        flow_ids=tuple(flow_id for flow_id in ids if flow_id)[:_FLOW_IDS],
+        flow_ids=tuple(ids[:_FLOW_IDS]),
         measure=definition.measure,
         contributions=explanations.at(row) if definition.name == MODEL else (),
     )
