@@ -4,8 +4,8 @@ The trees, the calibration and what the model may say HIGH about stay as they ar
 it says MEDIUM. It becomes the lowest at which one flow in a thousand of the site's ordinary traffic is alarmed.
 
 What is ordinary is not known, since up to a twentieth of the flows may be an attack. An attack is the work of few
-sources, while what a model takes wrongly for one is done by many. So at each score those sources are left out that it
-would alarm for the largest share of their flows, as long as all of them together have at most a twentieth of the flows;
+sources, while what a model takes wrongly for one is done by many. So at each score the alarms of the sources that
+stand out are left out, as long as these together are at most a twentieth of the flows;
 trimming the greatest part of a sample is the oldest robust estimate (J. W. Tukey, D. H. McLaughlin, "Less vulnerable
 confidence and significance procedures for location based on a single sample", Sankhyā 25 (1963)), here by source.
 """
@@ -29,6 +29,10 @@ ALARMED: Final = 0.001
 
 #: Share of the site's flows that may be an attack.
 CONTAMINATION: Final = 0.05
+
+#: A source stands out that is alarmed for this share of its flows, or for more of them than chance would do to a
+#: typical one. Without an attack hardly anybody does, and the point is nearly that of the flows as they came.
+STANDS_OUT: Final = 0.1
 
 #: Flows below which one in a thousand says nothing.
 FEWEST_FLOWS: Final = 2_000
@@ -92,14 +96,19 @@ def _step(tail: Float64) -> int:
 
 
 def _ordinary(score: Float64, number: NDArray[np.int64], flows: NDArray[np.int64], point: float) -> float:
-    """Share of flows that are alarmed once the sources that stand out are left out."""
+    """Share of flows that are alarmed once the alarms of the sources that stand out are left out."""
     alarmed = np.bincount(number[score >= point], minlength=len(flows))
-    allowed = CONTAMINATION * flows.sum()
-    standing = np.flatnonzero((alarmed > 0) & (flows <= allowed))
-    order = standing[np.argsort(-alarmed[standing] / flows[standing], kind="stable")]
-    out = order[np.cumsum(flows[order]) <= allowed]
-    rest = flows.sum() - flows[out].sum()
-    return float((alarmed.sum() - alarmed[out].sum()) / rest)
+    share = alarmed / flows
+    by_share = np.argsort(share, kind="stable")
+    typical = share[by_share[np.searchsorted(np.cumsum(flows[by_share]), flows.sum() / 2)]]
+    expected = flows * max(typical, ALARMED)
+    standing = (alarmed > 0) & (
+        (share >= max(STANDS_OUT, 2 * typical)) | (alarmed > 3 + expected + 4 * np.sqrt(expected))
+    )
+    order = by_share[::-1][standing[by_share[::-1]]]
+    left_out = np.cumsum(alarmed[order])
+    left_out = left_out[left_out <= CONTAMINATION * flows.sum()].max(initial=0)
+    return float((alarmed.sum() - left_out) / (flows.sum() - left_out))
 
 
 def _highest(table: Sequence[Mapping[str, float]], before: float) -> float:
