@@ -2,13 +2,14 @@
 
     python benchmarks/call_overhead.py [--in-flight 1 64 256] [--processes 2] [--seconds 4] [--rounds 3] [--output json]
 
-Every server is a process of its own on a core of its own, h2load drives it from another, because a Python client is
-slower than either: on Debian and Ubuntu `apt-get install nghttp2-client`. The echo answers the verdict that the service
-gives to the same flow, and does nothing else; `core` is that echo behind identity, policy, validation, metrics, access
-log and error handling; `analyze` is the detection service with all of that, every detector and a model, which the
-registry under `--data-dir` serves (without one there, a small one is trained first). The flow bears no id, so it is
-scored each time. Rounds alternate between the servers; the median of ratios counts. `cpu` is what the server's process
-used, which says more than the wall clock on a machine with other work.
+Every server is a process of its own (`--pin`: on a core of its own), driven by h2load, because a Python client is
+slower than either: on Debian and Ubuntu `apt-get install nghttp2-client`.
+The echo answers the verdict that the service gives to the same flow, and does nothing else; `core` is that echo
+behind identity, policy, validation, metrics, access log and error handling; `analyze` is the detection service with
+all of that, every detector and a model, which the registry under `--data-dir` serves (without one there, a small one
+is trained first). The flow bears no id, so it is scored each time. Rounds alternate between the servers; the median
+of ratios counts. `cpu` is what the server's process used, which says more than the wall clock on a machine with other
+work.
 """
 
 from __future__ import annotations
@@ -255,7 +256,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         (folder / "answer").write_bytes(answer.SerializeToString())
         targets = [stack.enter_context(echo(kind, folder)) for kind in ("bare", "core")]
         targets.append(service)
-        if len(cores) > 1:
+        if arguments.pin and len(cores) > 1:
             os.sched_setaffinity(0, cores[1:])
             for target in targets:
                 pin(target, {cores[0]})
@@ -296,6 +297,7 @@ def main() -> int:
     parser.add_argument("--data-dir", type=Path, help="of a registry with a champion; absent: a small model is trained")
     parser.add_argument("--in-flight", type=int, nargs="+", default=[1, 64, 256])
     parser.add_argument("--processes", type=int, default=2, help="that many are compared with one; 1 leaves that out")
+    parser.add_argument("--pin", action="store_true", help="a core for the server, the others for the callers")
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", choices=("table", "json"), default="table")

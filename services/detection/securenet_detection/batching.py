@@ -21,7 +21,7 @@ _EACH_SECONDS: Final = 0.001
 
 #: Batches after which one is held open for twice as many, at first and at most: ever more seldom while no more come.
 _LEARN_SOON: Final = 4
-_LEARN_LATE: Final = 64
+_LEARN_LATE: Final = 32
 
 #: Calls in a row that came alone before one stays open to look for others, at first and at most. One in so many waits
 #: two milliseconds for nothing.
@@ -112,7 +112,10 @@ class Batcher(Generic[Item, Result]):
             self._expect(size, learn=learnt)
         else:
             self._learn_in -= 1
-            # One batch that a pause of a caller made small does not mean that the others are gone.
+            if size < self._expected:
+                # A pause of the machine makes a batch small and does not mean that the others are gone: look soon.
+                self._learn_after = _LEARN_SOON
+                self._learn_in = min(self._learn_in, _LEARN_SOON)
             self._expect(max(size, self._expected * 3 // 4), learn=self._learn_in <= 0)
 
     def _expect(self, size: int, *, learn: bool) -> None:
