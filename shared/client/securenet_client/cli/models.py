@@ -50,7 +50,7 @@ def register(application: typer.Typer) -> None:
         examples=("securenet models download flow-threat champion model.onnx --flavor onnx",),
     )
     add_command(group, register_file, "register", examples=("securenet models register flow-threat model.skops",))
-    add_command(group, serving, "serving", examples=("securenet models serving",))
+    add_command(group, drift, "drift", examples=("securenet models drift",))
     add_command(group, watch, "watch", examples=("securenet models watch trainings/1f3c",))
     add_command(group, cancel, "cancel", examples=("securenet models cancel trainings/1f3c",))
     upkeep.add_to(group)
@@ -219,8 +219,8 @@ def register_file(
     show_version(run, version, None)
 
 
-def serving(run: Invocation) -> None:
-    """Show which version detection scores with, and what it cannot tell of it."""
+def drift(run: Invocation) -> None:
+    """Show how far traffic is from what the model that detection scores with was trained on."""
     from securenet_client.messages import plain  # noqa: PLC0415 - start-up must be quick
 
     with run.net("detection") as net:
