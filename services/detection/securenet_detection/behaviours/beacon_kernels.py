@@ -82,7 +82,19 @@ _BARS: Final = 8
 _AHEAD: Final = 8
 
 
-@numba.njit(nogil=True, forceinline=True)
+@numba.njit(nogil=True)
+def _sort(values: _Array, n: int) -> None:
+    """Sorts the first n values in place, a ring at most; numba's own sort takes seconds to compile."""
+    for k in range(1, n):
+        value = values[k]
+        j = k - 1
+        while j >= 0 and values[j] > value:
+            values[j + 1] = values[j]
+            j -= 1
+        values[j + 1] = value
+
+
+@numba.njit(nogil=True)
 def _quantile(values: _Array, n: int, share: float) -> Any:
     at = share * (n - 1)
     low = int(at)
@@ -90,7 +102,7 @@ def _quantile(values: _Array, n: int, share: float) -> Any:
     return values[low] * (1 - part) + values[min(low + 1, n - 1)] * part
 
 
-@numba.njit(nogil=True, forceinline=True)
+@numba.njit(nogil=True)
 def _shape(values: _Array, n: int, spare: _Array, narrow: float) -> Any:
     """Bowley's skewness without sign, median, and median absolute deviation of n sorted values; a spread of less than
     `narrow` has no skewness that would mean anything."""
@@ -101,13 +113,13 @@ def _shape(values: _Array, n: int, spare: _Array, narrow: float) -> Any:
         skew = abs((low + high - 2 * median) / spread)
     for k in range(n):
         spare[k] = abs(values[k] - median)
-    spare[:n].sort()
+    _sort(spare, n)
     return skew, median, _quantile(spare, n, 0.5)
 
 
-@numba.njit(nogil=True, forceinline=True)
+@numba.njit(nogil=True)
 def _regularity(gaps: _Array, n: int, spare: _Array) -> Any:
-    gaps[:n].sort()
+    _sort(gaps, n)
     skew, median, deviation = _shape(gaps, n, spare, 0.2 * _quantile(gaps, n, 0.5))
     if median <= 0:
         return 0.0
@@ -128,7 +140,7 @@ def regularity(gaps: _Array) -> _Array:
     return out
 
 
-@numba.njit(nogil=True, forceinline=True)
+@numba.njit(nogil=True)
 def _percentile(null: _Array, shares: _Array, counts: _Array, n: int, measured: float) -> Any:
     """Share of chance series of n arrivals that are less regular; of fewer arrivals where n is not tabulated, which
     asks for more."""
@@ -145,7 +157,7 @@ def _percentile(null: _Array, shares: _Array, counts: _Array, n: int, measured: 
     return shares[len(shares) - 1]
 
 
-@numba.njit(nogil=True, forceinline=True)
+@numba.njit(nogil=True)
 def _flatness(bars: _Array, n: int) -> Any:
     """1 less the coefficient of variation, at least 0."""
     mean = 0.0
@@ -159,7 +171,7 @@ def _flatness(bars: _Array, n: int) -> Any:
     return max(0.0, 1.0 - math.sqrt(variance) / mean)
 
 
-@numba.njit(nogil=True, forceinline=True)
+@numba.njit(nogil=True)
 def _two_modes(bars: _Array, n: int) -> Any:
     """Share of the hours with arrivals, less one outlier, that lie in the two commonest of twenty classes of height."""
     classes = np.zeros(21, np.int64)
@@ -173,11 +185,11 @@ def _two_modes(bars: _Array, n: int) -> Any:
     for k in range(n):
         if bars[k] > 0:
             classes[int(bars[k] / highest * 20)] += 1
-    classes.sort()
+    _sort(classes, len(classes))
     return min(1.0, (classes[20] + classes[19]) / max(hours - 1, 1))
 
 
-@numba.njit(nogil=True, forceinline=True)
+@numba.njit(nogil=True)
 def _judge_pair(  # noqa: PLR0917 - numba takes arguments by position
     row: _Array,
     ring: _Array,
@@ -196,14 +208,7 @@ def _judge_pair(  # noqa: PLR0917 - numba takes arguments by position
     begin = row[ARRIVALS] % RING if filled == RING else 0
     for k in range(filled):
         times[k] = ring[(begin + k) % RING]
-    # All but in order, so that inserting is the shortest.
-    for k in range(1, filled):
-        value = times[k]
-        j = k - 1
-        while j >= 0 and times[j] > value:
-            times[j + 1] = times[j]
-            j -= 1
-        times[j + 1] = value
+    _sort(times, filled)
     n = 0
     for k in range(1, filled):
         gap = times[k] - times[k - 1]
@@ -220,7 +225,7 @@ def _judge_pair(  # noqa: PLR0917 - numba takes arguments by position
     volumes = work[1]
     for k in range(filled):
         volumes[k] = sizes[k]
-    volumes[:filled].sort()
+    _sort(volumes, filled)
     skew, median, deviation = _shape(volumes, filled, spare, 10.0)
     agreement = max(0.0, (median - deviation) / median) if median >= 1 else 0.0
     smallness = max(0.0, 1.0 - median / 65535.0)
@@ -271,7 +276,7 @@ def _candidate(index: _Array, kept: _Array, counters: _Array, key: int, ordinal:
     return slot
 
 
-@numba.njit(nogil=True, forceinline=True)
+@numba.njit(nogil=True)
 def _promote(kept: _Array, row: _Array, ring: _Array, window: int, first: int) -> None:
     """Hands what was kept of a candidate to its row and ring."""
     for k in range(_COMES_BACK - 1):
@@ -289,7 +294,7 @@ def _promote(kept: _Array, row: _Array, ring: _Array, window: int, first: int) -
         row[FIRST] = min(first, row[BORN] * _MS)
 
 
-@numba.njit(nogil=True, forceinline=True)
+@numba.njit(nogil=True)
 def _place(  # noqa: PLR0917 - numba takes arguments by position
     index: _Array, rows: _Array, counters: _Array, key: int, now: int, alive_since: int
 ) -> int:
@@ -312,7 +317,7 @@ def _place(  # noqa: PLR0917 - numba takes arguments by position
     return oldest
 
 
-@numba.njit(nogil=True, forceinline=True)
+@numba.njit(nogil=True)
 def _begin_pair(row: _Array, now: int, first: int) -> None:
     _begin(row, first)
     row[ARRIVALS] = 0
@@ -323,7 +328,7 @@ def _begin_pair(row: _Array, now: int, first: int) -> None:
     row[HOURLY : HOURLY + HOURS] = 0
 
 
-@numba.njit(nogil=True, forceinline=True)
+@numba.njit(nogil=True)
 def _arrives(row: _Array, ring: _Array, now: int, sent: int) -> bool:
     """Puts a call into a pair's ring and hours; True where it is time to judge."""
     hour = row[NEWEST] // _HOUR
