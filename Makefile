@@ -32,7 +32,7 @@ $(READY): requirements.txt tools/uv.txt tools/setup.sh $(wildcard shared/*/pypro
 	tools/setup.sh
 
 # Once a change of them: several processes that find nothing compiled would each compile everything for themselves.
-$(COMPILED): $(READY) $(shell git ls-files '*kernels.py' 2>/dev/null)
+$(COMPILED): $(READY) $(shell git grep -lE '^(from|import) numba' -- 'services/*.py' 'shared/*.py' 2>/dev/null)
 	@echo "compiling the loops of detection, once; about a minute"
 	@$(BIN)/python -m securenet_detection.precompile
 	@touch $@
