@@ -49,7 +49,7 @@ FORBIDDEN = {
 
 
 #: How the files begin that come with an extra as a whole: features are compiled with numba.
-ADAPTERS = ("sqlalchemy_", "feature_", "nfstream_", "matplotlib_")
+ADAPTERS = ("sqlalchemy_", "feature_", "kernel_", "nfstream_", "matplotlib_")
 
 
 @dataclass(frozen=True, slots=True)

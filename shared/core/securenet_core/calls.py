@@ -78,7 +78,7 @@ class CallSteps:
 class _Call:
     """One call on its way through the steps."""
 
-    __slots__ = ("begun", "binder", "code", "context", "metrics", "principal", "request_id", "span")
+    __slots__ = ("begun", "binder", "code", "context", "metrics", "peer", "principal", "request_id", "span")
 
     def __init__(self, binder: CallBinder, metrics: MethodMetrics, context: Any) -> None:
         self.begun = time.perf_counter()
@@ -89,6 +89,9 @@ class _Call:
         self.principal: Principal | None = None
         self.request_id = ""
         self.span: CallSpan | None = None
+        # Not at the end, when the stream of a caller who left may have no call any more: gRPC would ask it for the peer
+        # all the same, and the process would end there.
+        self.peer: str = context.peer() if binder.steps.access_log is not None else ""
         binder.in_flight += 1
         metrics.start()
 
@@ -157,7 +160,7 @@ class _Call:
                     seconds,
                     who.subject if who else "",
                     who.tenant if who else "",
-                    self.context.peer(),
+                    self.peer,
                     self.request_id,
                     self.span.trace_id if self.span else "",
                 )

@@ -244,6 +244,17 @@ async def test_health_follows_probes_and_drain(tmp_path: Path) -> None:
     assert await server.stop() is ExitCode.CLEAN
 
 
+async def test_watchers_that_leave_do_no_harm(server: Server) -> None:
+    """Whatever a call asks gRPC for when its caller has gone, it must not ask of a call that is no more."""
+    async with open_aio_channel(ChannelSettings(server.address)) as channel:
+        stub = detection_pb2_grpc.DetectionServiceStub(channel)
+        for _ in range(400):
+            watch = stub.WatchFindings(detection_pb2.WatchFindingsRequest())
+            await watch.read()
+            watch.cancel()
+        assert (await stub.Analyze(flow("after"))).verdict.flow_id.endswith("/after")
+
+
 async def test_a_drain_waits_for_calls_and_ends_watches(server: Server) -> None:
     servicer = servicer_of(server)
     async with open_aio_channel(ChannelSettings(server.address)) as channel:

@@ -33,12 +33,14 @@ def test_only_unchanged_pages_of_files_are_given_back() -> None:
 
 
 def test_a_process_goes_on_after_it_settled() -> None:
-    frozen = gc.get_freeze_count()
+    frozen, thresholds = gc.get_freeze_count(), gc.get_threshold()
     try:
         memory.settle()
         assert gc.get_freeze_count() > frozen
+        assert gc.get_threshold()[0] > thresholds[0]
     finally:
         gc.unfreeze()
+        gc.set_threshold(*thresholds)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is given back on Linux alone")
