@@ -12,8 +12,8 @@ from typing import Final
 #: `madvise` advice, the same on every Linux.
 _DONTNEED: Final = 4
 
-#: Objects more than were let go, before the youngest are looked through for cycles. Python's default of 700 has a service
-#: that answers with columns and messages look some hundred times a second, and find nothing.
+#: How many more objects are made than let go before the youngest are looked through for cycles. Python's default of 700
+#: has a service that answers with columns and messages look some hundred times a second, and find nothing.
 _YOUNG: Final = 50_000
 
 #: A mapping of a file that nobody may write to, as /proc/self/smaps heads it.
