@@ -16,17 +16,22 @@ _DONTNEED: Final = 4
 #: has a service that answers with columns and messages look some hundred times a second, and find nothing.
 _YOUNG: Final = 50_000
 
-#: A mapping of a file that nobody may write to, as /proc/self/smaps heads it.
-_READ_ONLY_FILE: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ [1-9]\d* ")
+#: Libraries that only start needs: the compiler that loops are loaded with. Of others nobody here knows whether some
+#: thread is about to load or unload them, and an address that means another mapping by then would lose its content.
+_START_ONLY: Final = ("libllvmlite",)
+
+#: A mapping of such a library that nobody may write to, as /proc/self/smaps heads it.
+_READ_ONLY_FILE: Final = re.compile(
+    rf"([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ [1-9]\d* +/.*/(?:{'|'.join(_START_ONLY)})[^/]*$"
+)
 _ANY: Final = re.compile(r"[0-9a-f]+-[0-9a-f]+ ")
 
 
 def settle() -> None:
     """Collects garbage, spares what is left every later collection, has those be seldom, and returns free memory.
 
-    Pages of shared libraries that only start touched, such as a compiler's, leave the process as well: they are clean
-    copies of files, and what is touched again comes back from the page cache. On other systems than Linux only the
-    first half is done.
+    Pages of libraries that only start needs leave the process as well: they are clean copies of files, and what is
+    touched again comes back from the page cache. On other systems than Linux only the first half is done.
     """
     gc.collect()
     gc.freeze()
@@ -42,7 +47,7 @@ def settle() -> None:
 
 
 def _clean_mappings(smaps: str) -> list[tuple[int, int]]:
-    """Start and length of read-only mappings that hold nothing but their file's content.
+    """Start and length of read-only mappings of those libraries that hold nothing but their file's content.
 
     What the loader relocated is read-only too, but differs from the file; the kernel counts it as anonymous.
     """

@@ -13,23 +13,25 @@ from securenet_core import memory
 pytestmark = pytest.mark.unit
 
 SMAPS = """\
-7f0000000000-7f0000004000 r-xp 00001000 08:01 42                         /usr/lib/libcompiler.so
+7f0000000000-7f0000004000 r-xp 00001000 08:01 42                         /opt/lib python/libllvmlite.so
 Rss:                  16 kB
 Anonymous:             0 kB
-7f0000004000-7f0000008000 r--p 00005000 08:01 42                         /usr/lib/libcompiler.so
+7f0000004000-7f0000008000 r--p 00005000 08:01 42                         /opt/lib python/libllvmlite.so
 Rss:                  16 kB
 Anonymous:             8 kB
-7f0000008000-7f000000c000 rw-p 00009000 08:01 42                         /usr/lib/libcompiler.so
+7f0000008000-7f000000c000 rw-p 00009000 08:01 42                         /opt/lib python/libllvmlite.so
 Anonymous:             0 kB
 7f000000c000-7f0000010000 r--p 00000000 00:00 0
 Anonymous:             0 kB
-7f0000010000-7f0000011000 r--p 00000000 08:01 43                         /usr/share/locale/a name with 1 2 r-xp
+7f0000010000-7f0000011000 r--p 00000000 08:01 43                         /usr/lib/libllvmlite.so/a name with 1 2 r-xp
+Anonymous:             0 kB
+7f0000020000-7f0000024000 r-xp 00001000 08:01 44                         /usr/lib/libother.so
 Anonymous:             0 kB
 """
 
 
 def test_only_unchanged_pages_of_files_are_given_back() -> None:
-    assert memory._clean_mappings(SMAPS) == [(0x7F0000000000, 0x4000), (0x7F0000010000, 0x1000)]
+    assert memory._clean_mappings(SMAPS) == [(0x7F0000000000, 0x4000)]
 
 
 def test_a_process_goes_on_after_it_settled() -> None:
