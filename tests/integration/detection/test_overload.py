@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from securenet.detection.v1 import detection_pb2 as pb
 from securenet.detection.v1 import detection_pb2_grpc
 from securenet_core import Server
-from securenet_core.channels import ChannelSettings, open_aio_channel
+from securenet_core.channels import ChannelSettings, open_aio_channel, open_channel
 from securenet_core.exceptions import ResourceExhaustedError
 from securenet_core.status import from_rpc_error
 from securenet_detection.container import DEFINITION, DetectionContainer
@@ -71,17 +72,26 @@ async def stub(server: Server) -> AsyncIterator[Any]:
 
 
 @pytest.fixture
-def send(stub: Any, columns: Any) -> Any:
-    """Sends a batch of its own source, and gives its verdicts or the error."""
+async def send(server: Server, columns: Any) -> AsyncIterator[Any]:
+    """Sends a batch of its own source, and gives its verdicts or the error.
 
-    async def call(part: int) -> Any:
-        request = pb.AnalyzeBatchRequest(batch=columns(0, ROWS, src=f"10.2.0.{part + 1}"))
-        try:
-            return (await stub.AnalyzeBatch(request, timeout=60)).verdicts
-        except grpc.RpcError as error:
-            return from_rpc_error(error)
+    From threads: callers in the server's own event loop would have to wait for it, and could not come all at once.
+    """
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(32) as threads, open_channel(ChannelSettings(server.address)) as channel:
+        stub = detection_pb2_grpc.DetectionServiceStub(channel)
 
-    return call
+        def call(request: pb.AnalyzeBatchRequest) -> Any:
+            try:
+                return stub.AnalyzeBatch(request, timeout=60).verdicts
+            except grpc.RpcError as error:
+                return from_rpc_error(error)
+
+        async def sent(part: int) -> Any:
+            request = pb.AnalyzeBatchRequest(batch=columns(0, ROWS, src=f"10.2.0.{part + 1}"))
+            return await loop.run_in_executor(threads, call, request)
+
+        yield sent
 
 
 def metrics(server: Server) -> dict[tuple[str, ...], float]:
