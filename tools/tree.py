@@ -22,7 +22,10 @@ FOREIGN_LOCKS = {"uv.lock", "poetry.lock", "Pipfile.lock", "pdm.lock", "pylock.t
 REQUIREMENT = re.compile(r"^[a-z0-9][a-z0-9._-]*(\[[a-z0-9,._-]+\])?==[^\s;]+( ; [^\\]+)?$", re.IGNORECASE)
 HASH = re.compile(r"^--hash=sha256:[0-9a-f]{64}$")
 
-INDEX_HOSTS = re.compile(r"files\.pythonhosted\.org|pypi\.org/simple|--(extra-)?index-url|--find-links|--trusted-host")
+#: Written so that this file names none itself.
+INDEX_HOSTS = re.compile(
+    r"files\.python[h]osted\.org|py[p]i\.org/simple|--(extra-)?index-url|--find-links|--trusted-host"
+)
 #: Folders of one machine. /home/nonroot and the like inside images are named by their user and are not meant.
 PRIVATE_PATHS = re.compile(r"(?<![\w./-])/(work|root|Users/\w+|home/(?!runner\b|nonroot\b)\w+)/[\w.-]+")
 PRIVATE_KEYS = re.compile(r"-----BEGIN (\w+ )*PRIVATE KEY-----\s*\n[A-Za-z0-9+/=]{20}")

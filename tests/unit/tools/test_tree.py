@@ -60,7 +60,7 @@ def test_locks_of_other_tools_stay_out(name: str) -> None:
         "see " + "/home/" + "ada/securenet",
         "/Users/" + "ada/securenet",
         "open('" + "/root/" + "notes.txt')",
-        "https://files." + "pythonhosted.org/packages/x",
+        "https://files.python" + "hosted.org/packages/x",
         "-----BEGIN EC " + "PRIVATE KEY-----\n" + "A" * 40 + "\n",
     ],
 )
