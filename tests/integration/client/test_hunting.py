@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ from service_process import ServiceProcess, running
 from typer.testing import CliRunner
 
 from securenet_client.cli.application import make_application
+from securenet_client.cli.captures import Analyst, Reading
+from securenet_client.cli.invocation import Invocation
+from securenet_client.cli.output import Output
+from securenet_flows import Capture, FlowBatch
 from securenet_flows.simulation import ScheduledScenario, SimulationSettings, write_zeek_logs
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -61,3 +66,31 @@ def test_only_what_is_asked_for_is_shown(detection: ServiceProcess, logs: Path) 
     assert hunt(detection, logs, "--detector", "brute-force", "--entity", "2001:db8::/32") == []
     assert hunt(detection, logs, "--level", "medium", "--fail-on", "medium", code=1)
     hunt(detection, logs, "--entity", "somewhere", code=2)
+    hunt(detection, logs, "--findings", str(logs / "none" / "findings.jsonl"), code=2)
+
+
+def test_who_leaves_early_waits_for_no_capture(detection: ServiceProcess, logs: Path) -> None:
+    run = Invocation(Output(quiet=True), server=detection.address)
+    captures = Reading(run, strict=False).find([str(logs / f"day-{seed}") for seed in (1, 2, 3)])
+    asked, gone = threading.Event(), threading.Event()
+
+    def endless(capture: Capture) -> Iterator[FlowBatch]:
+        batches = list(capture)
+        if capture is captures[0]:
+            yield from batches
+            return
+        while not gone.wait(0.01):
+            asked.set()
+            yield from batches
+
+    summaries = Analyst(run, captures, batches_of=endless).summaries(3)
+    try:
+        first, _ = next(iter(summaries))
+        assert first is captures[0]
+        assert asked.wait(30)
+        leaving = threading.Thread(target=summaries.close)  # type: ignore[attr-defined]  # a generator
+        leaving.start()
+        leaving.join(30)
+        assert not leaving.is_alive()
+    finally:
+        gone.set()

@@ -140,7 +140,9 @@ class Analyst:
             return
         with ExitStack() as stack, DetectionClient(settings=self._connection(stack)) as client:
             pool = stack.enter_context(ThreadPoolExecutor(jobs, thread_name_prefix="capture"))
-            stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+            stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+            # First of all, so that who leaves early does not wait for the captures that are at work: their calls end.
+            stack.callback(client.close)
             waiting = {pool.submit(self._summarize, client, capture): capture for capture in self._captures}
             for done in as_completed(waiting):
                 yield waiting[done], done.result()

@@ -62,6 +62,9 @@ def hunt(
     from securenet_client.cli.captures import Analyst, Reading  # noqa: PLC0415 - start-up must be quick
 
     network = _network(entity)
+    if findings is not None:
+        # A file that cannot be written is better known before the work than after it.
+        findings.write_text("", encoding="utf-8")
     reading = Reading(run, strict=strict)
     captures = reading.find(paths)
     analyst = Analyst(run, captures, model=model)
