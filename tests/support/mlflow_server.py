@@ -1,18 +1,17 @@
-"""A real ``mlflow server`` with a backend store and artifacts of its own, on a loopback port that it chooses itself."""
+"""A real ``mlflow server`` with a backend store and artifacts of its own, on a loopback port that is kept for it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 _START_SECONDS = 120.0
-_LISTENS = re.compile(r"running on (http://127\.0\.0\.1:(\d+))")
 
 
 class MlflowServer:
@@ -24,9 +23,14 @@ class MlflowServer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._port = 0
+        # Bound and never listening: it keeps the port from everybody else, also while the server is away, and lets the
+        # server listen there, which reuses addresses too.
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind(("127.0.0.1", 0))
+        self._port = int(self._reserved.getsockname()[1])
         self._process: subprocess.Popen[bytes] | None = None
-        self.uri = ""
+        self.uri = f"http://127.0.0.1:{self._port}"
         folder.mkdir(parents=True, exist_ok=True)
 
     def start(self) -> None:
@@ -48,12 +52,11 @@ class MlflowServer:
                 stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment, start_new_session=True,
             )  # fmt: skip
         deadline = time.monotonic() + _START_SECONDS
-        while (found := _LISTENS.search(log.read_text())) is None:
+        while f"running on {self.uri}" not in log.read_text():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 raise AssertionError(f"mlflow server did not start:\n{log.read_text()[-4000:]}")
             time.sleep(0.1)
-        self.uri, self._port = found[1], int(found[2])
 
     def stop(self) -> None:
         """Ends it at once, as where its machine fails."""
@@ -62,3 +65,8 @@ class MlflowServer:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(30)
             self._process = None
+
+    def close(self) -> None:
+        """Stops it for good; the port is anybody's."""
+        self.stop()
+        self._reserved.close()

@@ -143,9 +143,18 @@ class Mirror:
             while True:
                 try:
                     await self.reconcile()
-                    self._state = Readiness(ready=True, detail="in step")
+                    self._turn(Readiness(ready=True, detail="in step"))
                 except Exception as error:  # noqa: BLE001 - whatever is wrong with MLflow, serving goes on; we try again
                     said = error.message if isinstance(error, SecurenetError) else f"{type(error).__name__}: {error}"
-                    self._state = Readiness(ready=False, detail=said[:500])
-                    _log.warning("mirror is behind", error=said[:500])
+                    self._turn(Readiness(ready=False, detail=said[:500]))
                 await woken(changed, self._seconds)
+
+    def _turn(self, state: Readiness) -> None:
+        # A server that is away for a day is told of once, not at every look.
+        if state == self._state:
+            return
+        if not state.ready:
+            _log.warning("mirror is behind", error=state.detail)
+        elif not self._state.ready:
+            _log.info("mirror is in step again")
+        self._state = state

@@ -29,7 +29,7 @@ def mlflow_server(tmp_path: Path) -> Iterator[MlflowServer]:
     server = MlflowServer(tmp_path / "mlflow")
     server.start()
     yield server
-    server.stop()
+    server.close()
 
 
 @asynccontextmanager
@@ -115,7 +115,7 @@ async def test_train_and_promote_are_seen_by_plain_clients_also_after_the_server
         await stub.PromoteModelVersion(registry_pb2.PromoteModelVersionRequest(name=second.name))
         assert not await _run_id(stub, second.name)
 
-        mlflow_server.start()
+        await asyncio.to_thread(mlflow_server.start)
         await told(health, ready=True)
         await until_champion_is(mlflow_server.uri, second.name)
         assert await _run_id(stub, second.name)
