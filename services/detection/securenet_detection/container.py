@@ -18,12 +18,14 @@ from securenet_core.containers import Runtime, ServiceContainer
 from securenet_core.exceptions import SettingsError
 from securenet_core.health import Probe, Readiness
 from securenet_core.optional_packages import hidden
+from securenet_core.peers import Place, serve_peers
 from securenet_core.serving import ServiceDefinition
 from securenet_core.sqlalchemy_database import Database, sqlite_url
 from securenet_detection.analysis import Analysis
 from securenet_detection.engine import Engine
 from securenet_detection.findings.ledger import Ledger, Retention
 from securenet_detection.findings.sqlalchemy_finding_store import MIGRATIONS, SqlalchemyFindingStore
+from securenet_detection.grpc_owners import OwnedServicer, Owners
 from securenet_detection.intel.feeds import Limits
 from securenet_detection.intel.library import IntelLibrary, LibraryLimits
 from securenet_detection.load import Load
@@ -38,7 +40,7 @@ from securenet_detection.models.onnx_trees import read_trees
 from securenet_detection.models.serving import ModelSlot, ServingModel
 from securenet_detection.models.verification import TrustedKey
 from securenet_detection.prometheus_metrics import EngineCollector
-from securenet_detection.server import DESCRIPTOR, POLICY, DetectionServicer
+from securenet_detection.server import DESCRIPTOR, PEER_DESCRIPTOR, PEER_POLICY, POLICY, DetectionServicer
 from securenet_detection.settings import DetectionSettings
 from securenet_detection.sweeping import lateness, swept
 from securenet_flows.features import FEATURES, SCHEMA_HASH
@@ -198,6 +200,19 @@ async def _export_metrics(  # noqa: PLR0917 - what is measured
     runtime.registry.unregister(collector)
 
 
+async def _meet_peers(
+    settings: DetectionSettings, local: DetectionServicer, place: Place | None
+) -> AsyncIterator[DetectionServicer | OwnedServicer]:
+    if place is None:
+        yield local
+        return
+    servicers = {DESCRIPTOR: local, PEER_DESCRIPTOR: local}
+    owners = Owners(place, batch_limit=settings.batch_limit, batch_window=settings.batch_window)
+    async with serve_peers(place, PEER_POLICY, servicers, grace=settings.grace):
+        yield OwnedServicer(local, owners, stream_window=settings.stream_window)
+        await owners.close()
+
+
 class DetectionContainer(ServiceContainer):
     """Settings and runtime in, servicer and probes out."""
 
@@ -213,7 +228,7 @@ class DetectionContainer(ServiceContainer):
     load = providers.Resource(_watch_load, settings)
     analysis = providers.Singleton(Analysis, engine, ledger, load, chunk_rows=settings.provided.chunk_rows)
     collector = providers.Resource(_export_metrics, runtime, analysis, engine, models, ledger, intel)
-    servicer = providers.Singleton(
+    local = providers.Singleton(
         DetectionServicer,
         analysis=analysis,
         engine=engine,
@@ -224,6 +239,8 @@ class DetectionContainer(ServiceContainer):
         batch_window=settings.provided.batch_window,
         stream_window=settings.provided.stream_window,
     )
+    place = providers.Callable(Place.from_environment)
+    servicer = providers.Resource(_meet_peers, settings, local, place)
     probes = providers.Factory(_probes, database, models, intel)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from google.protobuf.descriptor import ServiceDescriptor
 
-from securenet.detection.v1 import detection_pb2, intel_pb2, verdict_pb2
+from securenet.detection.v1 import detection_pb2, intel_pb2, peers_pb2, verdict_pb2
 from securenet_core.authorization import Policy
 from securenet_core.exceptions import InvalidArgumentError
 from securenet_core.pagination import decode_page_token, encode_page_token, page_size
@@ -28,6 +28,9 @@ from securenet_detection.models.serving import ModelSlot
 from securenet_detection.pipeline import Prepared, in_order
 
 DESCRIPTOR: Final[ServiceDescriptor] = detection_pb2.DESCRIPTOR.services_by_name["DetectionService"]
+
+#: What the processes of the service ask each other.
+PEER_DESCRIPTOR: Final[ServiceDescriptor] = peers_pb2.DESCRIPTOR.services_by_name["PeerService"]
 
 _ANYBODY: Final = frozenset(Role)
 _ANALYSTS: Final = frozenset({Role.ANALYST, Role.ADMIN})
@@ -57,6 +60,15 @@ POLICY: Final = Policy(
         for method in methods
     }
 )  # fmt: skip
+
+#: The process that took a call has asked who may.
+PEER_POLICY: Final = Policy(
+    {
+        f"{DESCRIPTOR.full_name}/AnalyzeBatch": _ANYBODY,
+        f"{DESCRIPTOR.full_name}/AnalyzeStream": _ANYBODY,
+        f"{PEER_DESCRIPTOR.full_name}/AnalyzeTogether": _ANYBODY,
+    }
+)
 
 
 class _Asked(NamedTuple):
@@ -139,6 +151,18 @@ class DetectionServicer:
             ]
             start = end
         return answers
+
+    async def AnalyzeTogether(
+        self, request: peers_pb2.AnalyzeTogetherRequest, _context: Any
+    ) -> peers_pb2.AnalyzeTogetherResponse:
+        """Scores calls that another process of the service took."""
+        with self._analysis.take(len(request.flows)) as taken:
+            tenant, shed = current_principal().tenant, taken.without_model
+            rows = map(grpc_flows.flow_row, request.flows)
+            answers = self._score([_Asked(row, taken, tenant, request.dry_run, shed) for row in rows])
+        for kept in {answered.kept for answered in answers if answered.kept is not None}:
+            await asyncio.shield(kept)
+        return peers_pb2.AnalyzeTogetherResponse(verdicts=[answered.verdict for answered in answers])
 
     async def AnalyzeBatch(
         self, request: detection_pb2.AnalyzeBatchRequest, _context: Any

@@ -567,8 +567,8 @@ class DetectionSettings(ServerSettings):
     """Port to listen on; 0 takes a free one, and the log and `address_file` say which."""
 
     processes: Annotated[int, Field(ge=1, le=64)] = 1
-    """Processes that serve the port together; a connection stays with one. Each judges by the flows that it sees, so
-    callers keep what a source does on one connection. Process n, from 0, has its HTTP endpoint on `http_port` + n."""
+    """Processes that serve the port together. A connection stays with one; the flows of a tenant's state are scored by
+    the one that owns it. Process n, from 0, has its HTTP endpoint on `http_port` + n."""
 
     database_url: str | None = None
     """SQLAlchemy URL of findings and suppressions; absent: SQLite in `data_dir`/detection.sqlite."""

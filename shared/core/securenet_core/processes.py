@@ -1,7 +1,8 @@
 """Several processes of one service on one port, and the small parent that keeps them up.
 
 The kernel hands each connection to one of them (SO_REUSEPORT), for as long as it lasts. What a process keeps in memory
-is its own; what must be common stands in the service's database.
+is its own; what must be common stands in the service's database, or has one owner to whom the others hand calls on
+(:mod:`.peers`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Final
 
 from securenet_core.exceptions import SettingsError
 from securenet_core.logs import configure_logging, get_logger
+from securenet_core.peers import LONGEST_PATH, Place
 from securenet_core.serving import ExitCode, ServiceDefinition, run, write_atomically
 from securenet_core.settings import ServerSettings
 
@@ -79,8 +81,10 @@ class Supervisor:
         try:
             with _reserved(self._settings) as port, tempfile.TemporaryDirectory(prefix="securenet-") as folder:
                 keeping = []
+                _check_length(folder)
                 for number in range(self._count):
-                    keeping.append(asyncio.create_task(self._keep(number, port, Path(folder) / str(number))))
+                    place = Place(number, self._count, Path(folder))
+                    keeping.append(asyncio.create_task(self._keep(place, port, Path(folder) / str(number))))
                     if number == 0:
                         # One makes the database, the others find it made.
                         await self._listening([Path(folder) / "0"])
@@ -102,12 +106,12 @@ class Supervisor:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), _POLL)
 
-    async def _keep(self, number: int, port: int, address_file: Path) -> None:
-        pause = _SHORTEST_PAUSE
+    async def _keep(self, place: Place, port: int, address_file: Path) -> None:
+        pause, number = _SHORTEST_PAUSE, place.number
         while not self._stopping.is_set():
             begun = time.monotonic()
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", self._module, env=self._environment(number, port, address_file),
+                sys.executable, "-m", self._module, env=self._environment(place, port, address_file),
                 stdin=asyncio.subprocess.PIPE,
             )  # fmt: skip
             self._running[number] = process
@@ -136,12 +140,17 @@ class Supervisor:
             process.kill()
         return await waiting
 
-    def _environment(self, number: int, port: int, address_file: Path) -> dict[str, str]:
+    def _environment(self, place: Place, port: int, address_file: Path) -> dict[str, str]:
         prefix = str(self._settings.model_config.get("env_prefix", ""))
-        own = {f"{prefix}PORT": str(port), f"{prefix}ADDRESS_FILE": str(address_file), _WORKER: str(number + 1)}
+        own = {f"{prefix}PORT": str(port), f"{prefix}ADDRESS_FILE": str(address_file), _WORKER: str(place.number + 1)}
         if self._settings.http_port:
-            own[f"{prefix}HTTP_PORT"] = str(self._settings.http_port + number)
-        return {**os.environ, **own}
+            own[f"{prefix}HTTP_PORT"] = str(self._settings.http_port + place.number)
+        return {**os.environ, **own, **place.environment()}
+
+
+def _check_length(folder: str) -> None:
+    if len(os.fsencode(folder)) > LONGEST_PATH:
+        raise SettingsError(f"{folder}: too long a path for sockets; set TMPDIR to a shorter one")
 
 
 @contextmanager

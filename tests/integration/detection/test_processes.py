@@ -83,6 +83,35 @@ def test_one_that_dies_is_started_again_and_calls_go_on(tmp_path: Path, record: 
         assert not any(Path(f"/proc/{pid}").exists() for pid in running_now)
 
 
+def test_a_source_on_many_connections_is_counted_in_one_place(tmp_path: Path, record: Any, columns: Any) -> None:
+    def sweep(address: str) -> list[Any]:
+        """A connection for each flow: by turns alone, in a batch and in a stream, and the first ones once more."""
+        told = []
+        for i in (*range(36), *range(6)):
+            with stub(address) as detection:
+                if i % 3 == 0:
+                    verdict = detection.Analyze(pb.AnalyzeRequest(flow=record(i)), timeout=30).verdict
+                    told.append((verdict.threat_level, round(verdict.score, 5)))
+                    continue
+                if i % 3 == 1:
+                    verdicts = detection.AnalyzeBatch(pb.AnalyzeBatchRequest(batch=columns(i, 1)), timeout=30).verdicts
+                else:
+                    requests = iter((pb.AnalyzeStreamRequest(sequence=i, batch=columns(i, 1)),))
+                    (response,) = detection.AnalyzeStream(requests, timeout=30)
+                    verdicts = response.verdicts
+                told.append((verdicts.threat_level[0], round(verdicts.score[0], 5)))
+        with stub(address) as detection:
+            findings = detection.ListFindings(pb.ListFindingsRequest(), timeout=30).findings
+        return [*told, *((one.entity, one.summary, one.count) for one in findings)]
+
+    with running("detection", tmp_path / "one") as service:
+        alone = sweep(service.address)
+    with running("detection", tmp_path / "two", processes="2") as service:
+        assert sweep(service.address) == alone
+        assert service.stop() == 0
+    assert {one[0] for one in alone[42:]} == {"10.0.0.5"}, alone[42:]
+
+
 def test_wrong_settings_end_all_of_them(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
