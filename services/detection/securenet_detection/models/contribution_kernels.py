@@ -1,4 +1,4 @@
-"""Compiled loop of tree SHAP."""
+"""Compiled loops of tree SHAP."""
 
 from __future__ import annotations
 
@@ -21,83 +21,163 @@ def _jit(function: Callable[..., Any]) -> Any:
 
 
 @_jit
-def contribute(  # noqa: PLR0917 - one walk over the leaves
+def find_paths(  # noqa: PLR0917 - numba takes arguments by position
     leaves: _Array,
     parent: _Array,
     feature: _Array,
     threshold: _Array,
     left: _Array,
     missing_left: _Array,
-    value: _Array,
     share: _Array,
+    columns: int,
+    ends: _Array,
+    asked: _Array,
+    bounds: _Array,
+    unknown: _Array,
+    cold: _Array,
+) -> None:
+    """What is asked on the way to each leaf: once of each feature, however often the way comes back to it.
+
+    Args:
+        leaves: int64 (m,), positions of leaves.
+        parent: int64 (nodes,), −1 in roots.
+        feature, threshold, left, missing_left: as in TreeEnsemble.
+        share: float64 (nodes,), rows of the training that came from the parent here, 0–1.
+        columns: of the feature matrix.
+        ends: int64 (m + 1,), filled: where the questions of each leaf begin, and where the last end.
+        asked: int64 (k,), filled: the feature that each question is about; k is at least the sum of depths.
+        bounds: float32 (k, 2), filled: the way is taken by values above the first (NaN: all) and up to the second.
+        unknown: boolean (k,), filled: whether it is taken where the feature is not known.
+        cold: float64 (k,), filled: share of the training that took it.
+    """
+    place = np.full(columns, -1, np.int64)
+    first = 0
+    for leaf in range(len(leaves)):
+        ends[leaf] = first
+        end = first
+        node = leaves[leaf]
+        while parent[node] >= 0:
+            above = parent[node]
+            at = place[feature[above]]
+            if at < 0:
+                at = end
+                place[feature[above]] = at
+                asked[at] = feature[above]
+                bounds[at, 0], bounds[at, 1] = np.nan, np.inf
+                unknown[at] = True
+                cold[at] = 1.0
+                end += 1
+            goes_left = left[above] == node
+            if goes_left:
+                bounds[at, 1] = min(bounds[at, 1], threshold[above])
+            elif not bounds[at, 0] >= threshold[above]:
+                bounds[at, 0] = threshold[above]
+            unknown[at] = unknown[at] and missing_left[above] == goes_left
+            cold[at] *= share[node]
+            node = above
+        for at in range(first, end):
+            place[asked[at]] = -1
+        first = end
+    ends[len(leaves)] = first
+
+
+@numba.njit(nogil=True)
+def _shares(hot: int, cold: _Array, value: float, weight: _Array, terms: _Array, out: _Array) -> None:
+    """Shapley values of one leaf's features, given which of them take its way.
+
+    With A the hot features of a leaf's d, the sums over subsets are the coefficients of Π_{A} (cold + t) ·
+    Π_{others} cold, from which each hot feature is divided out.
+    """
+    depth = len(cold)
+    terms[0] = 1.0
+    degree = 0
+    for at in range(depth):
+        if not hot >> at & 1:
+            for k in range(degree + 1):
+                terms[k] *= cold[at]
+            continue
+        terms[degree + 1] = terms[degree]
+        for k in range(degree, 0, -1):
+            terms[k] = terms[k] * cold[at] + terms[k - 1]
+        terms[0] *= cold[at]
+        degree += 1
+    without = 0.0
+    for k in range(degree + 1):
+        if k < depth:
+            without += weight[depth, k] * terms[k]
+    for at in range(depth):
+        if not hot >> at & 1:
+            out[at] = -value * without
+            continue
+        total = 0.0
+        rest = terms[degree]
+        for k in range(degree - 1, -1, -1):
+            total += weight[depth, k] * rest
+            rest = terms[k] - cold[at] * rest
+        out[at] = value * (1.0 - cold[at]) * total
+
+
+@_jit
+def tabulate(ends: _Array, cold: _Array, value: _Array, weight: _Array, tables: _Array, known: _Array) -> None:
+    """The values of leaves of few features for every set of features that take the way.
+
+    Args:
+        ends, cold: of :func:`find_paths`.
+        value: float64 (m,), of each leaf.
+        weight: float64 (d + 1, d + 1), k! (d − k − 1)! / d! at [d, k].
+        tables: int64 (m,), where each leaf's table begins, −1 where it has none.
+        known: float64 (k,), filled: at table + set · depth + question.
+    """
+    terms = np.empty(weight.shape[0] + 1, np.float64)
+    for leaf in range(len(tables)):
+        if tables[leaf] < 0:
+            continue
+        depth = ends[leaf + 1] - ends[leaf]
+        for hot in range(1 << depth):
+            at = tables[leaf] + hot * depth
+            _shares(hot, cold[ends[leaf] : ends[leaf + 1]], value[leaf], weight, terms, known[at : at + depth])
+
+
+@_jit
+def contribute(  # noqa: PLR0917 - numba takes arguments by position
+    ends: _Array,
+    asked: _Array,
+    bounds: _Array,
+    unknown: _Array,
+    cold: _Array,
+    value: _Array,
     weight: _Array,
+    tables: _Array,
+    known: _Array,
     x: _Array,
     out: _Array,
 ) -> None:
     """Adds the Shapley values of a row's features to `out`.
 
-    On the way up from a leaf each feature that was asked has `hot`, whether the row takes all of its branches, and
-    `cold`, the share of the training that did. With A the hot features of a leaf's d, the sums over subsets are the
-    coefficients of Π_{A} (cold + t) · Π_{others} cold, from which each hot feature is divided out.
-
     Args:
-        leaves: int64, positions of leaves.
-        parent: int64 (nodes,), −1 in roots.
-        feature, threshold, left, missing_left, value: as in TreeEnsemble.
-        share: float64 (nodes,), rows of the training that came from the parent here, 0–1.
-        weight: float64 (d + 1, d + 1), k! (d − k − 1)! / d! at [d, k].
+        ends, asked, bounds, unknown, cold: of :func:`find_paths`; at most 62 questions a leaf.
+        value, weight, tables, known: of :func:`tabulate`.
         x: float32 (columns,).
         out: float64 (columns,).
     """
-    columns = len(x)
-    place = np.full(columns, -1, np.int64)
-    asked = np.empty(columns, np.int64)
-    cold = np.empty(columns, np.float64)
-    hot = np.empty(columns, np.bool_)
-    terms = np.empty(columns + 1, np.float64)
-    for leaf in leaves:
-        depth = 0
-        node = leaf
-        while parent[node] >= 0:
-            above = parent[node]
-            column = feature[above]
-            number = x[column]
-            goes_left = missing_left[above] if np.isnan(number) else number <= threshold[above]
-            at = place[column]
-            if at < 0:
-                at = depth
-                place[column] = at
-                asked[at] = column
-                cold[at] = 1.0
-                hot[at] = True
-                depth += 1
-            cold[at] *= share[node]
-            hot[at] = hot[at] and goes_left == (left[above] == node)
-            node = above
-        terms[0] = 1.0
-        degree = 0
-        for at in range(depth):
-            place[asked[at]] = -1
-            if not hot[at]:
-                for k in range(degree + 1):
-                    terms[k] *= cold[at]
-                continue
-            terms[degree + 1] = terms[degree]
-            for k in range(degree, 0, -1):
-                terms[k] = terms[k] * cold[at] + terms[k - 1]
-            terms[0] *= cold[at]
-            degree += 1
-        without = 0.0
-        for k in range(degree + 1):
-            if k < depth:
-                without += weight[depth, k] * terms[k]
-        for at in range(depth):
-            if not hot[at]:
-                out[asked[at]] -= value[leaf] * without
-                continue
-            total = 0.0
-            rest = terms[degree]
-            for k in range(degree - 1, -1, -1):
-                total += weight[depth, k] * rest
-                rest = terms[k] - cold[at] * rest
-            out[asked[at]] += value[leaf] * (1.0 - cold[at]) * total
+    terms = np.empty(weight.shape[0] + 1, np.float64)
+    own = np.empty(weight.shape[0], np.float64)
+    for leaf in range(len(tables)):
+        first, end = ends[leaf], ends[leaf + 1]
+        hot = 0
+        for at in range(first, end):
+            number = x[asked[at]]
+            if np.isnan(number):
+                takes = unknown[at]
+            else:
+                takes = number <= bounds[at, 1] and not number <= bounds[at, 0]
+            hot |= np.int64(takes) << (at - first)
+        table = tables[leaf]
+        if table >= 0:
+            table += hot * (end - first)
+            for at in range(first, end):
+                out[asked[at]] += known[table + at - first]
+        else:
+            _shares(hot, cold[first:end], value[leaf], weight, terms, own)
+            for at in range(first, end):
+                out[asked[at]] += own[at - first]

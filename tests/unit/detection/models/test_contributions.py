@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
+from securenet_detection.models import contributions
 from securenet_detection.models.contributions import Explainer, Explanations
 from securenet_detection.models.onnx_trees import read_trees
 from securenet_detection.models.trees import TreeEnsemble
@@ -84,6 +85,16 @@ def test_the_values_are_those_of_the_definition_and_add_up_to_the_score(estimato
         assert values == pytest.approx(by_definition(trees, row), abs=1e-9)
         raw = log(score / (1 - score)) if isinstance(estimator, HistGradientBoostingClassifier) else score
         assert explainer.expected + values.sum() == pytest.approx(raw, abs=1e-4)
+
+
+@pytest.mark.parametrize(("bound", "least"), [("_DEEPEST", 2), ("_TABULATED", 200)])
+def test_a_leaf_without_a_table_gives_the_same_values(bound: str, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, trees = fitted(ESTIMATORS[1])
+    whole = Explainer(trees, NAMES, np.zeros(COLUMNS))
+    monkeypatch.setattr(contributions, bound, least)
+    part = Explainer(trees, NAMES, np.zeros(COLUMNS))
+    for row in rows(seed=2, n=20):
+        np.testing.assert_array_equal(part.values(row), whole.values(row))
 
 
 def test_the_largest_are_named_with_value_and_baseline() -> None:
