@@ -27,7 +27,7 @@ from securenet_detection.mixed_verdicts import Verdicts
 from securenet_detection.models.drift import DriftReport
 from securenet_detection.models.interface import ModelReference
 from securenet_detection.models.serving import ServingModel
-from securenet_detection.threats import Contribution, Evidence, Skipped, Technique, ThreatLevel
+from securenet_detection.threats import Evidence, Skipped, Technique, ThreatLevel
 
 _INT64_MAX: Final = 2**63 - 1
 
@@ -45,15 +45,60 @@ def verdict(verdicts: Verdicts, row: int, *, details: bool = True) -> verdict_pb
 def _fill(message: verdict_pb2.Verdict, verdicts: Verdicts, row: int, *, details: bool) -> None:
     # In place: a message that is handed to another one is copied, with all that is in it.
     message.flow_id = verdicts.flow_id(row)
-    message.threat_level = _number(verdicts.threat_level[row])
-    message.score = float(verdicts.score[row])
+    message.threat_level = _number(verdicts.threat_level.item(row))
+    message.score = verdicts.score.item(row)
     for piece in verdicts.evidence(row) if details else ():
-        message.evidence.add(**_evidence_fields(piece))
-    reference = model_ref(verdicts.model_at(row))
-    if reference is not None:
-        message.model.CopyFrom(reference)
-    message.skipped.extend(map(skipped_detector, verdicts.skipped_at(row)))
-    message.evidence_omitted = verdicts.omitted_at(row) or (not details and verdicts.has_evidence(row))
+        _add_evidence(message.evidence, piece)
+    message.MergeFromString(_circumstances(verdicts.model_at(row), verdicts.skipped_at(row)))
+    if verdicts.omitted_at(row) or (not details and verdicts.has_evidence(row)):
+        message.evidence_omitted = True
+
+
+@lru_cache(64)
+def _circumstances(model: ModelReference | None, skipped: tuple[Skipped, ...]) -> bytes:
+    """What the verdicts of most rows have in common, in the form on the wire."""
+    message = verdict_pb2.Verdict(model=model_ref(model), skipped=map(skipped_detector, skipped))
+    return message.SerializeToString()
+
+
+def _add_evidence(pieces: Any, piece: Evidence) -> None:
+    """Adds a message to a repeated field. What a detector says of every row alike is put in as it is on the wire."""
+    message = pieces.add(
+        level=piece.level,
+        confidence=piece.confidence,
+        summary=piece.summary,
+        measured=piece.measured,
+        threshold=piece.threshold,
+        flow_ids=piece.flow_ids,
+    )
+    message.MergeFromString(
+        _constants(
+            piece.id, piece.detector, piece.detector_version, piece.analytic_type, piece.techniques, piece.measure
+        )
+    )
+    for one in piece.contributions:
+        # NaN stands for what is not known.
+        message.contributions.add(
+            feature=one.feature,
+            value=math.nan if one.value is None else one.value,
+            baseline=math.nan if one.baseline is None else one.baseline,
+            contribution=one.contribution,
+        )
+
+
+@lru_cache(1 << 12)
+def _constants(  # noqa: PLR0917 - one call, from above
+    finding: str, detector: str, version: str, analytic_type: int, techniques: tuple[Technique, ...], measure: str
+) -> bytes:
+    message = verdict_pb2.Evidence(
+        id=finding,
+        detector=detector,
+        detector_version=version,
+        analytic_type=_number(analytic_type),
+        techniques=map(technique, techniques),
+        measure=measure,
+    )
+    return message.SerializeToString()
 
 
 class VerdictPacker:
@@ -119,35 +164,9 @@ class VerdictPacker:
 
 def evidence(piece: Evidence) -> verdict_pb2.Evidence:
     """A piece of evidence."""
-    return verdict_pb2.Evidence(**_evidence_fields(piece))
-
-
-def _evidence_fields(piece: Evidence) -> dict[str, Any]:
-    return {
-        "id": piece.id,
-        "detector": piece.detector,
-        "detector_version": piece.detector_version,
-        "analytic_type": _number(piece.analytic_type),
-        "level": _number(piece.level),
-        "confidence": piece.confidence,
-        "summary": piece.summary,
-        "measured": piece.measured,
-        "threshold": piece.threshold,
-        "contributions": [contribution(one) for one in piece.contributions],
-        "techniques": [technique(one) for one in piece.techniques],
-        "flow_ids": piece.flow_ids,
-        "measure": piece.measure,
-    }
-
-
-def contribution(one: Contribution) -> verdict_pb2.Contribution:
-    """What a feature added; NaN stands for what is not known."""
-    return verdict_pb2.Contribution(
-        feature=one.feature,
-        value=math.nan if one.value is None else one.value,
-        baseline=math.nan if one.baseline is None else one.baseline,
-        contribution=one.contribution,
-    )
+    message = verdict_pb2.Verdict()
+    _add_evidence(message.evidence, piece)
+    return message.evidence[0]
 
 
 @cache

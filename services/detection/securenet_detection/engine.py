@@ -170,13 +170,15 @@ class Engine:
         pieces = [fusion.WEIGHTS[observed.level] * observed.confidence for _, observed in columns]
         tactics = _distinct_tactics(columns, rows)
         probabilities = model_pieces = np.zeros(rows)
+        judged: Observed | None = None
         if model is not None and rows:
             probabilities = model.score(matrix)
             model_pieces = model.points.pieces(probabilities, own=seen.src_local)
             judged = state.model.judge(seen, probabilities, model_pieces, model.points.medium)
             if judged is not None:
                 columns.append((state.model, judged))
-        explanations = Explanations(None if model is None else model.explainer, matrix)
+        suspected = np.flatnonzero(judged.level if judged is not None else ())
+        explanations = Explanations(None if model is None else model.explainer, matrix, suspected)
         risks = _fuse(pieces, model_pieces)
         levels = fusion.levels(risks, tactics, _indicator_beside_behaviour(columns, rows))
         skipped, partly = _skipped(state, seen)

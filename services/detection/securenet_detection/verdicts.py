@@ -10,7 +10,7 @@ from typing import Protocol, cast, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.findings.sighting import Origin, Sighting, finding_id
 from securenet_detection.flow_samples import FlowFinder
@@ -41,11 +41,11 @@ class Speaker(Protocol):
     def scope(self, seen: Observation, row: int) -> Scope:
         """What the evidence of a row is about."""
 
-    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+    def summary(self, seen: Observation, row: int, shown: Shown) -> str:
         """One sentence for a person."""
 
-    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
-        """At most ten flows, up to this row, that show the row's evidence."""
+    def samples(self, shown: Shown) -> tuple[Sample, ...]:
+        """At most ten flows, up to the row, that show its evidence."""
 
 
 @runtime_checkable
@@ -121,9 +121,11 @@ class BatchVerdicts:
     def evidence(self, row: int) -> tuple[Evidence, ...]:
         """Reasons for the verdict of a row, the gravest first."""
         found = [
-            _evidence(self.origin, speaker, observed, self.seen, row, self.explanations)
+            _evidence(
+                self.origin, speaker, speaker.scope(self.seen, row), observed.at(row), self.seen, row, self.explanations
+            )
             for speaker, observed in self.evidence_columns
-            if observed.level[row]
+            if observed.level.item(row)
         ]
         told = tuple(sorted(found, key=lambda piece: (-_WEIGHTS[piece.level] * piece.confidence, piece.detector)))
         if self.keys is not None and self.repeats is not None:
@@ -132,7 +134,7 @@ class BatchVerdicts:
 
     def has_evidence(self, row: int) -> bool:
         """Whether the row has any evidence."""
-        return any(observed.level[row] for _, observed in self.evidence_columns)
+        return any(observed.level.item(row) for _, observed in self.evidence_columns)
 
     def model_at(self, _row: int) -> ModelReference | None:
         """What scored a row."""
@@ -185,13 +187,13 @@ def _sighting(  # noqa: PLR0917 - one call, from above
     risk: float,
     explanations: Explanations,
 ) -> Sighting:
-    scope = speaker.scope(seen, row)
+    scope, shown = speaker.scope(seen, row), observed.at(row)
     # The row itself comes first: it may be one that was not sampled. Where the entity is the victim, its peer calls it.
     peer = seen.destination(row)
     if peer == scope.entity:
         peer = seen.source(row)
-    peers = (peer, *(sample.peer for sample in speaker.samples(observed, row)))
-    evidence = _evidence(origin, speaker, observed, seen, row, explanations)
+    peers = (peer, *(sample.peer for sample in speaker.samples(shown)))
+    evidence = _evidence(origin, speaker, scope, shown, seen, row, explanations)
     return Sighting(
         tenant=origin.tenant,
         evidence=evidence,
@@ -211,11 +213,16 @@ def _sighting(  # noqa: PLR0917 - one call, from above
 
 
 def _evidence(  # noqa: PLR0917 - what words are made of
-    origin: Origin, speaker: Speaker, observed: Observed, seen: Observation, row: int, explanations: Explanations
+    origin: Origin,
+    speaker: Speaker,
+    scope: Scope,
+    shown: Shown,
+    seen: Observation,
+    row: int,
+    explanations: Explanations,
 ) -> Evidence:
     definition = speaker.definition
-    scope = speaker.scope(seen, row)
-    ids = [sample.flow_id for sample in speaker.samples(observed, row) if sample.flow_id]
+    ids = [sample.flow_id for sample in speaker.samples(shown) if sample.flow_id]
     techniques = definition.techniques
     attributed = cast(Attributing, speaker).technique(seen, row) if _attributes(type(speaker)) else None
     return Evidence(
@@ -223,12 +230,12 @@ def _evidence(  # noqa: PLR0917 - what words are made of
         detector=definition.name,
         detector_version=definition.version,
         analytic_type=definition.analytic_type,
-        level=ThreatLevel(int(observed.level[row])),
-        confidence=float(observed.confidence[row]),
-        summary=speaker.summary(seen, row, observed),
-        measured=float(observed.measured[row]),
-        threshold=float(observed.threshold[row]),
-        techniques=(attributed,) if attributed else (techniques[int(observed.technique[row])],) if techniques else (),
+        level=shown.level,
+        confidence=shown.confidence,
+        summary=speaker.summary(seen, row, shown),
+        measured=shown.measured,
+        threshold=shown.threshold,
+        techniques=(attributed,) if attributed else (techniques[shown.technique],) if techniques else (),
         flow_ids=tuple(ids[:_FLOW_IDS]),
         measure=definition.measure,
         contributions=explanations.at(row) if definition.name == MODEL else (),

@@ -111,8 +111,8 @@ def columns(behaviours: Any, batch: FlowBatch, ordinal: int, *, learn: bool = Tr
             continue
         standing = observed.level > 0
         for row in np.flatnonzero(standing)[:3].tolist():
-            assert behaviour.summary(seen, row, observed)
-            assert len(behaviour.samples(observed, row)) <= 10
+            assert behaviour.summary(seen, row, observed.at(row))
+            assert len(behaviour.samples(observed.at(row))) <= 10
         table = np.stack([getattr(observed, name).astype(np.float64) for name in COLUMNS], axis=1)
         table[~standing] = 0
         found.append(table)

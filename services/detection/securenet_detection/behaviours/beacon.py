@@ -33,7 +33,7 @@ from securenet_detection.behaviours import beacon_kernels as loops
 from securenet_detection.behaviours import beacon_null, tables
 from securenet_detection.behaviours.connection_kernels import UNKNOWN
 from securenet_detection.behaviours.entities import Entities, amount, evidence, outputs
-from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import UDP, Observation
 from securenet_detection.behaviours.outside import PUSHING, Outside, Outward
 from securenet_detection.settings import BeaconSettings, StateSettings
@@ -107,15 +107,15 @@ class Beacon:
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.source(row), seen.destination(row), int(seen.dst_port[row]))
 
-    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+    def summary(self, seen: Observation, row: int, shown: Shown) -> str:
         return (
             f"{seen.source(row)} calls {seen.service(row)} of {seen.destination(row)} as regularly as a program: "
-            f"{observed.certain[row] >> 1} calls score {observed.measured[row]:.2f} "
-            f"({observed.threshold[row]:.2f} is allowed)"
+            f"{shown.certain >> 1} calls score {shown.measured:.2f} "
+            f"({shown.threshold:.2f} is allowed)"
         )
 
-    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
-        return self._pairs.samples(int(observed.sample[row]))
+    def samples(self, shown: Shown) -> tuple[Sample, ...]:
+        return self._pairs.samples(shown.sample)
 
     def usage(self) -> Usage:
         candidates = Usage(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from securenet_detection.behaviours import kernels
 from securenet_detection.behaviours.episodes import Episodes, evidence
-from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import TCP, Observation
 from securenet_detection.settings import BruteForceSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
@@ -95,19 +95,19 @@ class BruteForce:
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.source(row), seen.destination(row), int(seen.dst_port[row]))
 
-    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
-        judged = observed.certain[row] >= observed.threshold[row]
+    def summary(self, seen: Observation, row: int, shown: Shown) -> str:
+        judged = shown.certain >= shown.threshold
         what = "failed to log in" if judged else "made short exchanges that look like refused logins"
-        burst = observed.level[row] == ThreatLevel.LOW
+        burst = shown.level == ThreatLevel.LOW
         seconds = self._settings.burst_seconds if burst else self._settings.window_seconds
         return (
-            f"{seen.source(row)} {what} {observed.measured[row]:.0f} times at {seen.service(row)} of "
-            f"{seen.destination(row)} within {seconds / 60:g} minutes ({observed.threshold[row]:.0f} are allowed)"
+            f"{seen.source(row)} {what} {shown.measured:.0f} times at {seen.service(row)} of "
+            f"{seen.destination(row)} within {seconds / 60:g} minutes ({shown.threshold:.0f} are allowed)"
         )
 
-    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
-        episodes = self._bursts if observed.level[row] == ThreatLevel.LOW else self._episodes
-        return episodes.samples(int(observed.sample[row]))
+    def samples(self, shown: Shown) -> tuple[Sample, ...]:
+        episodes = self._bursts if shown.level == ThreatLevel.LOW else self._episodes
+        return episodes.samples(shown.sample)
 
     def usage(self) -> Usage:
         return self._episodes.usage() + self._bursts.usage()

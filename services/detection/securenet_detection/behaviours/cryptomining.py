@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from securenet_detection.behaviours.episodes import Episodes, evidence
-from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.kernels import combine
 from securenet_detection.behaviours.observation import TCP, Observation
 from securenet_detection.settings import CryptominingSettings, StateSettings
@@ -61,14 +61,14 @@ class Cryptomining:
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.source(row), seen.destination(row), int(seen.dst_port[row]))
 
-    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+    def summary(self, seen: Observation, row: int, shown: Shown) -> str:
         return (
             f"{seen.source(row)} mines at {seen.service(row)} of {seen.destination(row)} "
-            f"({observed.measured[row]:.0f} connections)"
+            f"({shown.measured:.0f} connections)"
         )
 
-    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
-        return self._episodes.samples(int(observed.sample[row]))
+    def samples(self, shown: Shown) -> tuple[Sample, ...]:
+        return self._episodes.samples(shown.sample)
 
     def usage(self) -> Usage:
         return self._episodes.usage()

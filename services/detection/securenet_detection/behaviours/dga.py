@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from securenet_detection.behaviours.dns_tunnel import NEIGHBOURS
 from securenet_detection.behaviours.episodes import Episodes, evidence
-from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.name_kernels import APEX, LOCAL, REPUTATION, SCORE
 from securenet_detection.behaviours.observation import TCP, UDP, Observation
 from securenet_detection.settings import DgaSettings, StateSettings
@@ -101,15 +101,15 @@ class Dga:
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.source(row), "", None)
 
-    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+    def summary(self, seen: Observation, row: int, shown: Shown) -> str:
         return (
-            f"{seen.source(row)} asked for {observed.measured[row]:.0f} domains that look generated and do not exist, "
-            f"of {observed.flows[row]} that it asked for the first time ({observed.threshold[row]:.0f} are allowed if "
+            f"{seen.source(row)} asked for {shown.measured:.0f} domains that look generated and do not exist, "
+            f"of {shown.flows} that it asked for the first time ({shown.threshold:.0f} are allowed if "
             "few others come between)"
         )
 
-    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
-        return self._episodes.samples(int(observed.sample[row]))
+    def samples(self, shown: Shown) -> tuple[Sample, ...]:
+        return self._episodes.samples(shown.sample)
 
     def usage(self) -> Usage:
         return self._episodes.usage()

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from securenet_detection.behaviours.episodes import Episodes, evidence
-from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import TCP, UDP, Observation
 from securenet_detection.settings import DistributedScanSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
@@ -72,14 +72,14 @@ class DistributedScan:
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.destination(row), "", None)
 
-    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+    def summary(self, seen: Observation, row: int, shown: Shown) -> str:
         return (
-            f"{observed.measured[row]:.0f} ports of {seen.destination(row)} were tried from outside and did not answer "
-            f"within {self._settings.window_seconds / 3600:g} hours ({observed.threshold[row]:.0f} are allowed)"
+            f"{shown.measured:.0f} ports of {seen.destination(row)} were tried from outside and did not answer "
+            f"within {self._settings.window_seconds / 3600:g} hours ({shown.threshold:.0f} are allowed)"
         )
 
-    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
-        return self._episodes.samples(int(observed.sample[row]))
+    def samples(self, shown: Shown) -> tuple[Sample, ...]:
+        return self._episodes.samples(shown.sample)
 
     def usage(self) -> Usage:
         return self._episodes.usage()

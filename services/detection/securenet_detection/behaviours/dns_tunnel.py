@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from securenet_detection.behaviours import kernels
 from securenet_detection.behaviours.episodes import Episodes, evidence
-from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.name_kernels import APEX, APEX_START, ENTROPY, LENGTH, LOCAL, NAME, REPUTATION
 from securenet_detection.behaviours.names import registered
 from securenet_detection.behaviours.observation import TCP, UDP, Observation
@@ -139,9 +139,9 @@ class DnsTunnel:
             return Scope(seen.source(row), registered(name, int(seen.names.column(APEX_START)[row])), 53)
         return Scope(seen.source(row), seen.destination(row), 53)
 
-    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
-        which = int(observed.certain[row])
-        source, count, allowed = seen.source(row), f"{observed.measured[row]:.0f}", f"{observed.threshold[row]:.0f}"
+    def summary(self, seen: Observation, row: int, shown: Shown) -> str:
+        which = shown.certain
+        source, count, allowed = seen.source(row), f"{shown.measured:.0f}", f"{shown.threshold:.0f}"
         domain = self.scope(seen, row).peers
         minutes = f"{self._settings.window_seconds / 60:g} minutes"
         if which == _VOLUME:
@@ -155,8 +155,8 @@ class DnsTunnel:
             f"({allowed} are allowed)"
         )
 
-    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
-        return self._episodes[int(observed.certain[row])].samples(int(observed.sample[row]))
+    def samples(self, shown: Shown) -> tuple[Sample, ...]:
+        return self._episodes[shown.certain].samples(shown.sample)
 
     def usage(self) -> Usage:
         shape, number, volume = (episodes.usage() for episodes in self._episodes)

@@ -21,7 +21,7 @@ import numpy as np
 from securenet_detection.behaviours import connection_kernels as loops
 from securenet_detection.behaviours import kernels, tables
 from securenet_detection.behaviours.entities import Entities, amount, evidence, outputs, within
-from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.behaviours.outside import Outside
 from securenet_detection.settings import ExfiltrationSettings, StateSettings
@@ -81,15 +81,15 @@ class Exfiltration:
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.source(row), seen.destination(row), None)
 
-    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+    def summary(self, seen: Observation, row: int, shown: Shown) -> str:
         return (
-            f"{seen.source(row)} sent {observed.measured[row] / 1e6:.0f} MB to {seen.destination(row)} within "
+            f"{seen.source(row)} sent {shown.measured / 1e6:.0f} MB to {seen.destination(row)} within "
             f"{self._settings.window_seconds / 60:g} minutes and got little back "
-            f"({observed.threshold[row] / 1e6:.0f} MB are allowed)"
+            f"({shown.threshold / 1e6:.0f} MB are allowed)"
         )
 
-    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
-        return self._pairs.samples(int(observed.sample[row]))
+    def samples(self, shown: Shown) -> tuple[Sample, ...]:
+        return self._pairs.samples(shown.sample)
 
     def usage(self) -> Usage:
         sources = Usage(

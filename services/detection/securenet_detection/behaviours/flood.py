@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from securenet_detection.behaviours import connection_kernels as loops
 from securenet_detection.behaviours import kernels
 from securenet_detection.behaviours.entities import MOST_OF_A_FLOW, Entities, evidence, outputs, times
-from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import TCP, Observation
 from securenet_detection.behaviours.outside import bits_of
 from securenet_detection.settings import FloodSettings, StateSettings
@@ -113,8 +113,8 @@ class Flood:
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.destination(row), "", None)
 
-    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
-        beside = int(observed.certain[row])
+    def summary(self, seen: Observation, row: int, shown: Shown) -> str:
+        beside = shown.certain
         what = "packets without an answer" if beside & 1 else "connections that come to nothing"
         bits = min(beside >> 1, _BITMAP - 1)
         number = round(-_BITMAP * math.log1p(-bits / _BITMAP))
@@ -122,12 +122,12 @@ class Flood:
             "one source" if number == 1 else f"about {number} sources" if number < _TOLD else f"over {_TOLD} sources"
         )
         return (
-            f"{seen.destination(row)} gets {observed.measured[row]:.0f} {what} a second from {sources} "
-            f"({observed.threshold[row]:.0f} a second are allowed)"
+            f"{seen.destination(row)} gets {shown.measured:.0f} {what} a second from {sources} "
+            f"({shown.threshold:.0f} a second are allowed)"
         )
 
-    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
-        return self._victims.samples(int(observed.sample[row]))
+    def samples(self, shown: Shown) -> tuple[Sample, ...]:
+        return self._victims.samples(shown.sample)
 
     def usage(self) -> Usage:
         return self._victims.usage()

@@ -16,7 +16,7 @@ import numpy as np
 
 from securenet_detection.behaviours import kernels
 from securenet_detection.behaviours.episodes import Episodes, evidence
-from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.settings import HorizontalScanSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
@@ -101,17 +101,17 @@ class HorizontalScan:
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.source(row), "local" if seen.dst_local[row] else "remote", int(seen.dst_port[row]))
 
-    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+    def summary(self, seen: Observation, row: int, shown: Shown) -> str:
         where = "local" if seen.dst_local[row] else "remote"
-        tried = f"{seen.source(row)} tried {seen.service(row)} on {observed.measured[row]:.0f} {where} hosts"
-        allowed = f"({observed.threshold[row]:.0f} are allowed)"
-        if observed.level[row] == ThreatLevel.LOW:
+        tried = f"{seen.source(row)} tried {seen.service(row)} on {shown.measured:.0f} {where} hosts"
+        allowed = f"({shown.threshold:.0f} are allowed)"
+        if shown.level == ThreatLevel.LOW:
             return f"{tried} within {self._settings.burst_seconds:g} seconds {allowed}"
         return f"{tried} that did not answer within {self._settings.window_seconds / 60:g} minutes {allowed}"
 
-    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
-        episodes = self._bursts if observed.level[row] == ThreatLevel.LOW else self._episodes
-        return episodes.samples(int(observed.sample[row]))
+    def samples(self, shown: Shown) -> tuple[Sample, ...]:
+        episodes = self._bursts if shown.level == ThreatLevel.LOW else self._episodes
+        return episodes.samples(shown.sample)
 
     def usage(self) -> Usage:
         return self._episodes.usage() + self._bursts.usage()

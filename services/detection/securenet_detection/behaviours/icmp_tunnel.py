@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from securenet_detection.behaviours import kernels
 from securenet_detection.behaviours.episodes import Episodes, evidence
-from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.settings import IcmpTunnelSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
@@ -89,16 +89,16 @@ class IcmpTunnel:
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.source(row), seen.destination(row), None)
 
-    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
-        what = "whose answers differ from the requests" if observed.level[row] == ThreatLevel.HIGH else "out of shape"
+    def summary(self, seen: Observation, row: int, shown: Shown) -> str:
+        what = "whose answers differ from the requests" if shown.level == ThreatLevel.HIGH else "out of shape"
         return (
-            f"{seen.source(row)} exchanged {observed.measured[row]:.0f} bytes with {seen.destination(row)} in echo "
+            f"{seen.source(row)} exchanged {shown.measured:.0f} bytes with {seen.destination(row)} in echo "
             f"messages {what} within {self._settings.window_seconds / 60:g} minutes "
-            f"({observed.threshold[row]:.0f} are allowed)"
+            f"({shown.threshold:.0f} are allowed)"
         )
 
-    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
-        return self._episodes.samples(int(observed.sample[row]))
+    def samples(self, shown: Shown) -> tuple[Sample, ...]:
+        return self._episodes.samples(shown.sample)
 
     def usage(self) -> Usage:
         return self._episodes.usage()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from securenet_detection.behaviours import contact_kernels, kernels, tables
 from securenet_detection.behaviours.episodes import Episodes, evidence
-from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import TCP, Observation
 from securenet_detection.settings import LateralMovementSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
@@ -127,15 +127,15 @@ class LateralMovement:
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.source(row), "local", None)
 
-    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+    def summary(self, seen: Observation, row: int, shown: Shown) -> str:
         return (
-            f"{seen.source(row)} administered {observed.measured[row]:.0f} internal hosts for the first time within "
-            f"{self._settings.window_seconds / 60:g} minutes, with {_NAMES[int(observed.technique[row])]} "
-            f"{seen.destination(row)} ({observed.certain[row]} of them after its ways had been learnt)"
+            f"{seen.source(row)} administered {shown.measured:.0f} internal hosts for the first time within "
+            f"{self._settings.window_seconds / 60:g} minutes, with {_NAMES[shown.technique]} "
+            f"{seen.destination(row)} ({shown.certain} of them after its ways had been learnt)"
         )
 
-    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
-        return self._episodes.samples(int(observed.sample[row]))
+    def samples(self, shown: Shown) -> tuple[Sample, ...]:
+        return self._episodes.samples(shown.sample)
 
     def usage(self) -> Usage:
         held = self._episodes.usage()

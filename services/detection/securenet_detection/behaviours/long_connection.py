@@ -20,7 +20,7 @@ import numpy as np
 
 from securenet_detection.behaviours import connection_kernels as loops
 from securenet_detection.behaviours.entities import Entities, evidence, outputs
-from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.behaviours.outside import PUSHING, Outside
 from securenet_detection.settings import LongConnectionSettings, StateSettings
@@ -89,14 +89,14 @@ class LongConnection:
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.source(row), seen.destination(row), int(seen.dst_port[row]))
 
-    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+    def summary(self, seen: Observation, row: int, shown: Shown) -> str:
         return (
             f"{seen.source(row)} was connected with {seen.service(row)} of {seen.destination(row)} for "
-            f"{observed.measured[row]:.1f} hours of a day ({observed.threshold[row]:g} are allowed)"
+            f"{shown.measured:.1f} hours of a day ({shown.threshold:g} are allowed)"
         )
 
-    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
-        return self._pairs.samples(int(observed.sample[row]))
+    def samples(self, shown: Shown) -> tuple[Sample, ...]:
+        return self._pairs.samples(shown.sample)
 
     def usage(self) -> Usage:
         return replace(self._pairs.usage(), bytes=self._pairs.usage().bytes + self._parts.nbytes)

@@ -22,6 +22,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 TCP: Final = 6
 UDP: Final = 17
 _ICMP: Final = (1, 58)
+_PROTOCOLS: Final = {1: "icmp", TCP: "tcp", UDP: "udp", 58: "icmpv6"}
 #: What IPv4 has before its four bytes (RFC 4291, 2.5.5.2).
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 _COMPATIBLE: Final = bytes(12)
@@ -118,9 +119,9 @@ class Observation:
 
     def service(self, row: int) -> str:
         """Protocol and responder's port, such as tcp/445."""
-        protocol = int(self.protocol[row])
-        name = {1: "icmp", TCP: "tcp", UDP: "udp", 58: "icmpv6"}.get(protocol, f"protocol {protocol}")
-        return name if protocol in _ICMP else f"{name}/{int(self.dst_port[row])}"
+        protocol = self.protocol.item(row)
+        name = _PROTOCOLS.get(protocol) or f"protocol {protocol}"
+        return name if protocol in _ICMP else f"{name}/{self.dst_port.item(row)}"
 
 
 @lru_cache(1 << 14)

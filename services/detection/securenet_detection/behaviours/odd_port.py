@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from securenet_detection.behaviours import kernels
 from securenet_detection.behaviours.episodes import Episodes, evidence
-from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import TCP, UDP, Observation
 from securenet_detection.settings import OddPortSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
@@ -155,15 +155,15 @@ class OddPort:
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.source(row), seen.destination(row), int(seen.dst_port[row]))
 
-    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+    def summary(self, seen: Observation, row: int, shown: Shown) -> str:
         service = (seen.batch.texts("service")[row] or "a service")[: _NAMES * 8]
         return (
             f"{seen.source(row)} speaks {service} with {seen.destination(row)} on {seen.service(row)}, where it does "
-            f"not belong ({observed.measured[row]:.0f} connections)"
+            f"not belong ({shown.measured:.0f} connections)"
         )
 
-    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
-        return self._episodes.samples(int(observed.sample[row]))
+    def samples(self, shown: Shown) -> tuple[Sample, ...]:
+        return self._episodes.samples(shown.sample)
 
     def usage(self) -> Usage:
         return self._episodes.usage()

@@ -13,7 +13,7 @@ import numpy as np
 from securenet_detection.behaviours import kernels
 from securenet_detection.behaviours.brute_force import attempts
 from securenet_detection.behaviours.episodes import Episodes, evidence
-from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.settings import BruteForceSettings, PasswordSpraySettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
@@ -70,16 +70,16 @@ class PasswordSpray:
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.source(row), "", int(seen.dst_port[row]))
 
-    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
-        judged = observed.level[row] > ThreatLevel.LOW
+    def summary(self, seen: Observation, row: int, shown: Shown) -> str:
+        judged = shown.level > ThreatLevel.LOW
         what = "failed to log in" if judged else "made short exchanges that look like refused logins"
         return (
-            f"{seen.source(row)} {what} at {seen.service(row)} of {observed.measured[row]:.0f} hosts within "
-            f"{self._settings.window_seconds / 60:g} minutes ({observed.threshold[row]:.0f} are allowed)"
+            f"{seen.source(row)} {what} at {seen.service(row)} of {shown.measured:.0f} hosts within "
+            f"{self._settings.window_seconds / 60:g} minutes ({shown.threshold:.0f} are allowed)"
         )
 
-    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
-        return self._episodes.samples(int(observed.sample[row]))
+    def samples(self, shown: Shown) -> tuple[Sample, ...]:
+        return self._episodes.samples(shown.sample)
 
     def usage(self) -> Usage:
         return self._episodes.usage()

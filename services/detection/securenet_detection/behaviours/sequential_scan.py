@@ -18,7 +18,7 @@ import math
 import numpy as np
 
 from securenet_detection.behaviours.episodes import Episodes, evidence
-from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import TCP, Observation
 from securenet_detection.settings import SequentialScanSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
@@ -78,15 +78,15 @@ class SequentialScan:
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.source(row), "", None)
 
-    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+    def summary(self, seen: Observation, row: int, shown: Shown) -> str:
         return (
-            f"{observed.certain[row]} of {observed.flows[row]} first contacts of {seen.source(row)} failed, which is "
-            f"{observed.measured[row]:.3g} times as likely of a scanner as of an honest source (likelihood ratio; "
+            f"{shown.certain} of {shown.flows} first contacts of {seen.source(row)} failed, which is "
+            f"{shown.measured:.3g} times as likely of a scanner as of an honest source (likelihood ratio; "
             f"{self._upper:.0f} is allowed)"
         )
 
-    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
-        return self._episodes.samples(int(observed.sample[row]))
+    def samples(self, shown: Shown) -> tuple[Sample, ...]:
+        return self._episodes.samples(shown.sample)
 
     def usage(self) -> Usage:
         return self._episodes.usage()

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from securenet_detection.behaviours.episodes import Episodes, evidence
-from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.behaviours.outside import Outside
 from securenet_detection.settings import StateSettings, StrobeSettings
@@ -71,15 +71,15 @@ class Strobe:
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.source(row), seen.destination(row), int(seen.dst_port[row]))
 
-    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+    def summary(self, seen: Observation, row: int, shown: Shown) -> str:
         return (
-            f"{seen.source(row)} opened {observed.measured[row]:.0f} connections to {seen.service(row)} of "
+            f"{seen.source(row)} opened {shown.measured:.0f} connections to {seen.service(row)} of "
             f"{seen.destination(row)} within {self._settings.window_seconds / 3600:g} hours "
-            f"({observed.threshold[row]:.0f} are allowed)"
+            f"({shown.threshold:.0f} are allowed)"
         )
 
-    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
-        return self._episodes.samples(int(observed.sample[row]))
+    def samples(self, shown: Shown) -> tuple[Sample, ...]:
+        return self._episodes.samples(shown.sample)
 
     def usage(self) -> Usage:
         return self._episodes.usage()

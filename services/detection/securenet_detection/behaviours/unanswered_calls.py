@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from securenet_detection.behaviours.episodes import Episodes, evidence
-from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import TCP, Observation
 from securenet_detection.behaviours.outside import PUSHING, Outside
 from securenet_detection.settings import StateSettings, UnansweredCallsSettings
@@ -68,15 +68,15 @@ class UnansweredCalls:
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.source(row), seen.destination(row), int(seen.dst_port[row]))
 
-    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+    def summary(self, seen: Observation, row: int, shown: Shown) -> str:
         return (
-            f"{seen.source(row)} called {seen.service(row)} of {seen.destination(row)} {observed.measured[row]:.0f} "
+            f"{seen.source(row)} called {seen.service(row)} of {seen.destination(row)} {shown.measured:.0f} "
             f"times within {self._settings.window_seconds / 60:g} minutes without an answer "
-            f"({observed.threshold[row]:.0f} are allowed)"
+            f"({shown.threshold:.0f} are allowed)"
         )
 
-    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
-        return self._episodes.samples(int(observed.sample[row]))
+    def samples(self, shown: Shown) -> tuple[Sample, ...]:
+        return self._episodes.samples(shown.sample)
 
     def usage(self) -> Usage:
         return self._episodes.usage()

@@ -10,7 +10,7 @@ import numpy as np
 
 from securenet_detection.behaviours import kernels
 from securenet_detection.behaviours.episodes import Episodes, evidence
-from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import TCP, UDP, Observation
 from securenet_detection.settings import StateSettings, VerticalScanSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
@@ -63,14 +63,14 @@ class VerticalScan:
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.source(row), seen.destination(row), None)
 
-    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+    def summary(self, seen: Observation, row: int, shown: Shown) -> str:
         return (
-            f"{seen.source(row)} tried {observed.measured[row]:.0f} ports of {seen.destination(row)} that did not "
-            f"answer within {self._settings.window_seconds / 60:g} minutes ({observed.threshold[row]:.0f} are allowed)"
+            f"{seen.source(row)} tried {shown.measured:.0f} ports of {seen.destination(row)} that did not "
+            f"answer within {self._settings.window_seconds / 60:g} minutes ({shown.threshold:.0f} are allowed)"
         )
 
-    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
-        return self._episodes.samples(int(observed.sample[row]))
+    def samples(self, shown: Shown) -> tuple[Sample, ...]:
+        return self._episodes.samples(shown.sample)
 
     def usage(self) -> Usage:
         return self._episodes.usage()

@@ -140,7 +140,7 @@ def merge(finding: Finding | None, sighting: Sighting, now_ns: int) -> Finding:
         status=FindingStatus.NEW if finding.status == FindingStatus.RESOLVED else finding.status,
         threat_level=max(finding.threat_level, sighting.threat_level),
         risk=max(finding.risk, sighting.risk),
-        evidence=replace(best, flow_ids=flow_ids),
+        evidence=best._replace(flow_ids=flow_ids),
         peers=_union(finding.peers, sighting.peers, MAX_PEERS),
         flow_ids=flow_ids,
         sensor_ids=_union(finding.sensor_ids, (sighting.sensor_id,) if sighting.sensor_id else (), MAX_SENSORS),

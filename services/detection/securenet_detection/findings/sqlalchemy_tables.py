@@ -123,7 +123,11 @@ class TenantRow(Base):
 def finding_row(finding: Finding) -> FindingRow:
     """The row of a finding."""
     body = {
-        "evidence": asdict(finding.evidence),
+        "evidence": {
+            **finding.evidence._asdict(),
+            "techniques": [asdict(technique) for technique in finding.evidence.techniques],
+            "contributions": [one._asdict() for one in finding.evidence.contributions],
+        },
         "peers": finding.peers,
         "flow_ids": finding.flow_ids,
         "sensor_ids": finding.sensor_ids,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from securenet_detection.behaviours import kernels as behaviour_kernels
 from securenet_detection.behaviours.episodes import Episodes
-from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.intel import kernels
 from securenet_detection.intel.index import Entry, IntelIndex
@@ -132,7 +132,7 @@ class ThreatIntel:
         entry, _, about_source = self._at(seen, row)
         return Scope(seen.source(row) if about_source else seen.destination(row), entry.indicator, None)
 
-    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+    def summary(self, seen: Observation, row: int, shown: Shown) -> str:
         """One sentence: what happened, and which feed of which date says what of it."""
         entry, column, about_source = self._at(seen, row)
         sides = (seen.source(row), seen.destination(row))
@@ -140,15 +140,15 @@ class ThreatIntel:
         happened = _SENTENCES[column].format(entity=sides[not about_source], peer=sides[about_source], name=name)
         if seen.failed[row]:
             happened += ", which was not answered"
-        return f"{happened}: {_said(entry)}, with a confidence of {observed.measured[row]:.0f} %"
+        return f"{happened}: {_said(entry)}, with a confidence of {shown.measured:.0f} %"
 
     def technique(self, seen: Observation, row: int) -> Technique | None:
         """What the feed says that the indicator stands for."""
         return self._at(seen, row)[0].technique
 
-    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
+    def samples(self, shown: Shown) -> tuple[Sample, ...]:
         """At most ten flows of the host and the indicator, up to this row."""
-        return self._episodes.samples(int(observed.sample[row]))
+        return self._episodes.samples(shown.sample)
 
     def usage(self) -> Usage:
         """State held now: hosts and indicators that met. The indicators are the library's."""

@@ -82,7 +82,9 @@ def find_paths(  # noqa: PLR0917 - numba takes arguments by position
 
 
 @numba.njit(nogil=True)
-def _shares(hot: int, cold: _Array, value: float, weight: _Array, terms: _Array, out: _Array) -> None:
+def _shares(  # noqa: PLR0917 - numba takes arguments by position
+    hot: int, cold: _Array, value: float, weight: _Array, terms: _Array, out: _Array
+) -> None:
     """Shapley values of one leaf's features, given which of them take its way.
 
     With A the hot features of a leaf's d, the sums over subsets are the coefficients of Π_{A} (cold + t) ·
@@ -118,7 +120,9 @@ def _shares(hot: int, cold: _Array, value: float, weight: _Array, terms: _Array,
 
 
 @_jit
-def tabulate(ends: _Array, cold: _Array, value: _Array, weight: _Array, tables: _Array, known: _Array) -> None:
+def tabulate(  # noqa: PLR0917 - numba takes arguments by position
+    ends: _Array, cold: _Array, value: _Array, weight: _Array, tables: _Array, known: _Array
+) -> None:
     """The values of leaves of few features for every set of features that take the way.
 
     Args:
@@ -152,32 +156,37 @@ def contribute(  # noqa: PLR0917 - numba takes arguments by position
     x: _Array,
     out: _Array,
 ) -> None:
-    """Adds the Shapley values of a row's features to `out`.
+    """Adds the Shapley values of rows of features to `out`.
+
+    Leaf by leaf and not row by row: what is known of a leaf is read once for all rows.
 
     Args:
         ends, asked, bounds, unknown, cold: of :func:`find_paths`; at most 62 questions a leaf.
         value, weight, tables, known: of :func:`tabulate`.
-        x: float32 (columns,).
-        out: float64 (columns,).
+        x: float32 (columns, n).
+        out: float64 (columns, n).
     """
+    rows = x.shape[1]
     terms = np.empty(weight.shape[0] + 1, np.float64)
     own = np.empty(weight.shape[0], np.float64)
+    hot = np.empty(rows, np.int64)
     for leaf in range(len(tables)):
         first, end = ends[leaf], ends[leaf + 1]
-        hot = 0
+        hot[:] = 0
         for at in range(first, end):
-            number = x[asked[at]]
-            if np.isnan(number):
-                takes = unknown[at]
-            else:
-                takes = number <= bounds[at, 1] and not number <= bounds[at, 0]
-            hot |= np.int64(takes) << (at - first)
-        table = tables[leaf]
+            column, low, high, absent = asked[at], bounds[at, 0], bounds[at, 1], unknown[at]
+            for row in range(rows):
+                number = x[column, row]
+                inside = (number <= high) & ~(number <= low)
+                hot[row] |= np.int64(inside | (absent & np.isnan(number))) << (at - first)
+        table, depth = tables[leaf], end - first
         if table >= 0:
-            table += hot * (end - first)
-            for at in range(first, end):
-                out[asked[at]] += known[table + at - first]
-        else:
-            _shares(hot, cold[first:end], value[leaf], weight, terms, own)
-            for at in range(first, end):
-                out[asked[at]] += own[at - first]
+            for at in range(depth):
+                column = asked[first + at]
+                for row in range(rows):
+                    out[column, row] += known[table + hot[row] * depth + at]
+            continue
+        for row in range(rows):
+            _shares(hot[row], cold[first:end], value[leaf], weight, terms, own)
+            for at in range(depth):
+                out[asked[first + at], row] += own[at]

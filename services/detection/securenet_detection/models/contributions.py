@@ -30,6 +30,9 @@ _ROWS: Final = 64
 _STEPS: Final = 4_000_000
 
 
+#: Rows that are worked out at once.
+_TOGETHER: Final = 16
+
 #: Features on the way to a leaf that has a table, and values in all tables together: at most 8 MiB.
 _DEEPEST: Final = 10
 _TABULATED: Final = 1 << 20
@@ -80,15 +83,16 @@ class Explainer:
         #: Rows of one batch that are explained at most.
         self.rows = int(min(_ROWS, max(1, _STEPS // max(1, int(np.sum(depth[leaves] ** 2))))))
 
-    def values(self, row: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Shapley values, float64 (columns,), of one row of features."""
-        out = np.zeros(self._columns)
-        kernels.contribute(*self._paths, self._value, self._weight, self._tables, self._known, row, out)
-        return out
+    def values(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Shapley values, float64 (n, columns), of rows of features, float32 (n, columns)."""
+        out = np.zeros((self._columns, len(rows)))
+        turned = np.ascontiguousarray(rows.T)
+        kernels.contribute(*self._paths, self._value, self._weight, self._tables, self._known, turned, out)
+        return out.T
 
-    def contributions(self, row: NDArray[np.float32]) -> tuple[Contribution, ...]:
-        """At most eight features of a row that moved its score, the largest first."""
-        values, numbers = self.values(row).tolist(), row.tolist()
+    def contributions(self, row: NDArray[np.float32], shapley: NDArray[np.float64]) -> tuple[Contribution, ...]:
+        """At most eight features of a row that moved its score, the largest first, given their values."""
+        values, numbers = shapley.tolist(), row.tolist()
         order = sorted(range(len(values)), key=lambda at: -abs(values[at]))[:_NAMED]
         return tuple(
             Contribution(self._names[at], _known(numbers[at]), _known(self._baseline[at]), values[at])
@@ -103,11 +107,14 @@ class Explanations:
     Args:
         explainer: of the model that scored, None where there is none.
         matrix: float32 (n, columns), the features that it saw.
+        likely: int64 (k,), sorted, rows that are likely to be asked for: several at once cost less.
     """
 
-    def __init__(self, explainer: Explainer | None, matrix: NDArray[np.float32]) -> None:
+    def __init__(self, explainer: Explainer | None, matrix: NDArray[np.float32], likely: Int64) -> None:
         self._explainer = explainer
         self._matrix = matrix
+        self._likely = likely
+        self._values: dict[int, NDArray[np.float64]] = {}
         self._told: dict[int, tuple[Contribution, ...]] = {}
 
     def at(self, row: int) -> tuple[Contribution, ...]:
@@ -118,8 +125,16 @@ class Explanations:
         if row not in self._told:
             if len(self._told) >= explainer.rows:
                 return ()
-            self._told[row] = explainer.contributions(self._matrix[row])
+            if row not in self._values:
+                self._work_out(explainer, row)
+            self._told[row] = explainer.contributions(self._matrix[row], self._values[row])
         return self._told[row]
+
+    def _work_out(self, explainer: Explainer, row: int) -> None:
+        begin = int(np.searchsorted(self._likely, row, "right"))
+        end = begin + min(_TOGETHER, explainer.rows - len(self._told)) - 1
+        rows = [row, *self._likely[begin:end].tolist()]
+        self._values.update(zip(rows, explainer.values(self._matrix[rows]), strict=True))
 
 
 def warm_up() -> None:
@@ -137,7 +152,7 @@ def warm_up() -> None:
         base=0.0,
         columns=1,
     )
-    Explainer(stump, ("",), one).values(np.zeros(1, np.float32))
+    Explainer(stump, ("",), one).values(np.zeros((1, 1), np.float32))
 
 
 def _weights(most: int) -> NDArray[np.float64]:

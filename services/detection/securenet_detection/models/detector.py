@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from securenet_detection.behaviours import kernels
 from securenet_detection.behaviours.episodes import Episodes
-from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Threshold, Usage
+from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.fusion import levels
 from securenet_detection.settings import ModelDetectorSettings, StateSettings
@@ -83,16 +83,16 @@ class ModelDetector:
         """Source, port, and whether the other side is local."""
         return Scope(seen.source(row), "local" if seen.dst_local[row] else "remote", int(seen.dst_port[row]))
 
-    def summary(self, seen: Observation, row: int, observed: Observed) -> str:
+    def summary(self, seen: Observation, row: int, shown: Shown) -> str:
         """One sentence for a person."""
         return (
             f"{seen.source(row)} to {seen.service(row)} of {seen.destination(row)} looks malicious to the model, with "
-            f"a probability of {observed.measured[row]:.2f}"
+            f"a probability of {shown.measured:.2f}"
         )
 
-    def samples(self, observed: Observed, row: int) -> tuple[Sample, ...]:
+    def samples(self, shown: Shown) -> tuple[Sample, ...]:
         """At most ten flows of the finding, up to this row."""
-        return self._episodes.samples(int(observed.sample[row]))
+        return self._episodes.samples(shown.sample)
 
     def usage(self) -> Usage:
         """State held now."""

@@ -52,7 +52,7 @@ def test_sightings_add_up_whatever_their_order() -> None:
     low = sighting()
     high = sighting(
         risk=0.8, threat_level=ThreatLevel.HIGH, count=50, first_seen_ns=50, last_seen_ns=150, sensor_id=None,
-        evidence=replace(low.evidence, confidence=0.95, measured=50.0, summary="50 hosts", flow_ids=("c",)),
+        evidence=low.evidence._replace(confidence=0.95, measured=50.0, summary="50 hosts", flow_ids=("c",)),
     )  # fmt: skip
     one, other = merge(merge(None, low, 1), high, 2), merge(merge(None, high, 1), low, 2)
     for finding in (one, other):
@@ -66,7 +66,7 @@ def test_samples_are_bounded() -> None:
     finding = None
     for i in range(50):
         base = sighting(peers=tuple(f"192.0.2.{k}" for k in range(i, i + 8)), sensor_id=f"s{i}")
-        finding = merge(finding, replace(base, evidence=replace(base.evidence, flow_ids=(f"f{i}",))), i)
+        finding = merge(finding, replace(base, evidence=base.evidence._replace(flow_ids=(f"f{i}",))), i)
     assert finding is not None
     assert (len(finding.flow_ids), len(finding.peers) <= 100, len(finding.sensor_ids)) == (10, True, 16)
 

@@ -81,7 +81,7 @@ def test_the_values_are_those_of_the_definition_and_add_up_to_the_score(estimato
     unseen = rows(seed=1, n=12)
     (scores,) = session.run(["score"], {"features": unseen})
     for row, score in zip(unseen, scores.tolist(), strict=True):
-        values = explainer.values(row)
+        (values,) = explainer.values(row[np.newaxis])
         assert values == pytest.approx(by_definition(trees, row), abs=1e-9)
         raw = log(score / (1 - score)) if isinstance(estimator, HistGradientBoostingClassifier) else score
         assert explainer.expected + values.sum() == pytest.approx(raw, abs=1e-4)
@@ -93,15 +93,16 @@ def test_a_leaf_without_a_table_gives_the_same_values(bound: str, least: int, mo
     whole = Explainer(trees, NAMES, np.zeros(COLUMNS))
     monkeypatch.setattr(contributions, bound, least)
     part = Explainer(trees, NAMES, np.zeros(COLUMNS))
-    for row in rows(seed=2, n=20):
-        np.testing.assert_array_equal(part.values(row), whole.values(row))
+    several = rows(seed=2, n=20)
+    np.testing.assert_array_equal(part.values(several), whole.values(several))
+    np.testing.assert_array_equal(part.values(several[7:8]), whole.values(several)[7:8])
 
 
 def test_the_largest_are_named_with_value_and_baseline() -> None:
     _, trees = fitted(ESTIMATORS[0])
     explainer = Explainer(trees, NAMES, np.array([0.5, np.nan, 0.0, 0.0, 0.0]))
     row = np.array([1.5, np.nan, 0.25, 0.0, 0.0], np.float32)
-    told = explainer.contributions(row)
+    told = explainer.contributions(row, explainer.values(row[np.newaxis])[0])
     assert [abs(one.contribution) for one in told] == sorted((abs(one.contribution) for one in told), reverse=True)
     named = {one.feature: one for one in told}
     assert (named["a"].value, named["a"].baseline) == (1.5, 0.5)
@@ -112,13 +113,13 @@ def test_no_more_rows_are_explained_than_the_bound_and_a_row_is_explained_once()
     _, trees = fitted(ESTIMATORS[0])
     explainer = Explainer(trees, NAMES, np.zeros(COLUMNS))
     explainer.rows = 2
-    explanations = Explanations(explainer, rows(n=5))
+    explanations = Explanations(explainer, rows(n=5), np.array([1, 2, 3]))
     first, second = explanations.at(0), explanations.at(3)
     assert first
     assert second
     assert explanations.at(4) == ()
     assert explanations.at(0) is first
-    assert Explanations(None, rows(n=5)).at(0) == ()
+    assert Explanations(None, rows(n=5), np.array([0])).at(0) == ()
 
 
 def test_trees_without_covers_are_not_explained() -> None:
