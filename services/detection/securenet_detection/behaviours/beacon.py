@@ -31,21 +31,18 @@ from numpy.typing import NDArray
 
 from securenet_detection.behaviours import beacon_kernels as loops
 from securenet_detection.behaviours import beacon_null, tables
+from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours.connection_kernels import UNKNOWN
-from securenet_detection.behaviours.entities import Entities, amount, evidence, outputs
+from securenet_detection.behaviours.entities import Entities, evidence, outputs
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
-from securenet_detection.behaviours.observation import UDP, Observation
-from securenet_detection.behaviours.outside import PUSHING, Outside, Outward
+from securenet_detection.behaviours.observation import Observation
+from securenet_detection.behaviours.outside import PUSHING, Outside
 from securenet_detection.settings import BeaconSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack
 
-_NAMES: Final = (53, 853)
 #: What pushes in clear is rare by now, and is what command servers speak that need no certificate.
 _ENCRYPTED: Final = PUSHING.copy()
 _ENCRYPTED[[80, 8080]] = False
-_NTP: Final = 123
-#: Bytes of an NTP message, plain and with a 160-bit digest.
-_NTP_SIZES: Final = (48, 68)
 
 
 class Beacon:
@@ -87,17 +84,19 @@ class Beacon:
         )
 
     def observe(self, seen: Observation) -> Observed | None:
-        outward = self._outside.of(seen)
-        sent, received = amount(seen, "orig_bytes"), amount(seen, "resp_bytes")
+        # Every batch is counted, also one in which nothing calls as a beacon does.
+        prevalence = self._outside.prevalence(seen)
+        if not seen.any(rows.CONVERSES) and self._pairs.silent:
+            return None
         out, sampled = outputs(seen)
         taken, standing = loops.follow_pairs(
             self._candidates, self._kept, self._candidate_counters, *self._pairs.table, self._rings, self._clock,
-            outward.pair,
+            seen.number(rows.PAIR),
             # Without an answer there was no call; this leaves out multicast, too, which nobody answers.
-            outward.leaves & ~seen.failed & (received > 0) & ~_clocks(seen, sent),
-            sent, received, _ordinary(seen, outward), outward.prevalence,
+            seen.mark(rows.CONVERSES),
+            seen.number(rows.SENT), seen.number(rows.RECEIVED), _ordinary(seen, prevalence), prevalence,
             self._limits, self._null, self._shares, self._counts,
-            outward.times, self._window, seen.ordinal, seen.learn, out, sampled,
+            seen.number(rows.TIMES), self._window, seen.ordinal, seen.learn, out, sampled,
         )  # fmt: skip
         self._pairs.keep(seen, sampled[:taken])
         if not standing:
@@ -127,15 +126,8 @@ class Beacon:
         return self._pairs.usage() + candidates + self._outside.usage()
 
 
-def _ordinary(seen: Observation, outward: Outward) -> NDArray[np.bool_]:
+def _ordinary(seen: Observation, prevalence: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Boolean (n,): services that are called regularly by programs of all kinds, as far as is known."""
-    names: NDArray[np.bool_] = (seen.dst_port == _NAMES[0]) | (seen.dst_port == _NAMES[1])
-    names |= _ENCRYPTED[seen.dst_port] & (outward.prevalence == UNKNOWN)
-    return names
-
-
-def _clocks(seen: Observation, sent: NDArray[np.int64]) -> NDArray[np.bool_]:
-    ntp: NDArray[np.bool_] = (seen.dst_port == _NTP) & (seen.protocol == UDP)
-    if ntp.any():
-        ntp &= (sent % _NTP_SIZES[0] == 0) | (sent % _NTP_SIZES[1] == 0)
-    return ntp
+    ordinary: NDArray[np.bool_] = _ENCRYPTED[seen.dst_port] & (prevalence == UNKNOWN)
+    ordinary |= seen.mark(rows.NAME_PORT)
+    return ordinary

@@ -15,17 +15,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from securenet_detection.behaviours import kernels
+from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
-from securenet_detection.behaviours.observation import TCP, Observation
+from securenet_detection.behaviours.observation import Observation
 from securenet_detection.settings import BruteForceSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
 
-_SERVICES: Final = ("ssh", "ftp", "rdp", "smb", "telnet", "vnc", "rfb")
-#: By port: whether people log in there.
-_PORTS: Final = np.zeros(1 << 16, np.bool_)
-_PORTS[[21, 22, 23, 445, 3389, 5900]] = True
+#: Columns by which sensors tell how a log-in went.
+_JUDGING: Final = frozenset({"ssh_auth_success", "http_status_code"})
 _UNAUTHORIZED: Final = 401
 
 #: What happens in minutes needs little memory.
@@ -63,8 +61,10 @@ class BruteForce:
         )
 
     def observe(self, seen: Observation) -> Observed | None:
+        if not may_attempt(seen) and self._episodes.silent and self._bursts.silent:
+            return None
         weights, judged = attempts(seen, self._settings)
-        keys = kernels.combine(kernels.combine(seen.src, seen.dst), seen.dst_port)
+        keys = seen.number(rows.PORT_PAIR)
         found = [
             (limit, episodes.count(seen, keys=keys, members=seen.dst, weights=weights, graded=judged, thresholds=limit))
             for limit, episodes in (
@@ -113,19 +113,21 @@ class BruteForce:
         return self._episodes.usage() + self._bursts.usage()
 
 
+def may_attempt(seen: Observation) -> bool:
+    """Whether any row may stand for an attempt to log in."""
+    return seen.any(rows.LOGINS) or not _JUDGING.isdisjoint(seen.batch.numeric)
+
+
 def attempts(seen: Observation, settings: BruteForceSettings) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """int64 (n,) attempts that each row stands for, and which rows the sensor judged to have failed."""
     batch = seen.batch
-    known = batch.has("service")
-    auth = batch.texts("service").lists(_SERVICES) | (~known & _PORTS[seen.dst_port])
-    auth &= seen.protocol == TCP
     sent, received = batch.number("orig_bytes").astype(np.int64), batch.number("resp_bytes").astype(np.int64)
     limit = settings.max_bytes
     # Both sides spoke, so it was no scan; little and briefly, so nobody worked there.
     short = (sent > 0) & (received > 0) & (sent <= limit) & (received <= limit)
     if "duration_ns" in batch.numeric:
         short &= batch.number("duration_ns").astype(np.int64) <= int(settings.max_duration_seconds * 1e9)
-    weights = (auth & short).astype(np.int64)
+    weights = (seen.mark(rows.LOGINS) & short).astype(np.int64)
     judged = np.zeros(len(seen), np.bool_)
     if "ssh_auth_success" in batch.numeric:
         verdict, success = batch.has("ssh_auth_success"), batch.number("ssh_auth_success")

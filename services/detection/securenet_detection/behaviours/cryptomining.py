@@ -8,18 +8,14 @@ long connection like others.
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 
+from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
-from securenet_detection.behaviours.kernels import combine
 from securenet_detection.behaviours.observation import TCP, Observation
 from securenet_detection.settings import CryptominingSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
-
-_SERVICES: Final = ("mining", "stratum")
 
 
 class Cryptomining:
@@ -40,12 +36,13 @@ class Cryptomining:
         )
 
     def observe(self, seen: Observation) -> Observed | None:
-        mining = seen.batch.texts("service").lists(_SERVICES) & ~seen.failed
+        if not seen.any(rows.MINES) and self._episodes.silent:
+            return None
         out = self._episodes.count(
             seen,
-            keys=combine(combine(seen.src, seen.dst), seen.dst_port),
+            keys=seen.number(rows.PORT_PAIR),
             members=seen.dst,
-            weights=mining.astype(np.int64),
+            weights=seen.mark(rows.MINES).astype(np.int64),
             thresholds=np.ones(len(seen), np.int64),
         )
         if out is None:

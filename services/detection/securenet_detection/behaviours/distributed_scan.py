@@ -10,18 +10,14 @@ everybody who can be reached is scanned. Low ports that send to high ones are an
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 
+from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
-from securenet_detection.behaviours.observation import TCP, UDP, Observation
+from securenet_detection.behaviours.observation import Observation
 from securenet_detection.settings import DistributedScanSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
-
-#: From here on ports are nobody's in particular.
-_HIGH: Final = 1024
 
 
 class DistributedScan:
@@ -47,20 +43,19 @@ class DistributedScan:
         )
 
     def observe(self, seen: Observation) -> Observed | None:
-        tried = ~seen.src_local & seen.dst_local & seen.failed
-        tried &= (seen.batch.number("src_port").astype(np.int64) >= _HIGH) | (seen.dst_port < _HIGH)
-        ported = (seen.protocol == TCP) | (seen.protocol == UDP)
+        if not seen.any(rows.TRIED):
+            return None
         thresholds = np.full(len(seen), self._settings.ports, np.int64)
         out = self._episodes.count(
             seen,
             keys=seen.dst,
             members=(seen.dst_port << 8) | seen.protocol,
-            weights=(tried & ported).astype(np.int64),
+            weights=seen.mark(rows.TRIED_PORTS).astype(np.int64),
             thresholds=thresholds,
         )
         if out is None:
             return None
-        out[~tried, 0] = 0
+        out[~seen.mark(rows.TRIED), 0] = 0
         return evidence(
             out,
             measured=out[:, 0].astype(np.float64),

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securenet_detection.behaviours import kernels
+from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.name_kernels import APEX, APEX_START, ENTROPY, LENGTH, LOCAL, NAME, REPUTATION
@@ -35,14 +36,6 @@ Bool = NDArray[np.bool_]
 
 #: NetBIOS, multicast DNS and LLMNR: names of neighbours.
 NEIGHBOURS: Final = (137, 5353, 5355)
-
-#: A conversation of so many packets is no single lookup; and mean payload that names of some 40 and 80 characters make.
-_CONVERSATION: Final = 20
-_LONG_IN_CONVERSATION: Final = 64
-_LONG_ALONE: Final = 100
-
-#: No flow stands for more queries than this, whatever its log says.
-_MOST: Final = 1 << 32
 
 _SHAPE, _NUMBER, _VOLUME = range(3)
 
@@ -85,22 +78,20 @@ class DnsTunnel:
         )
 
     def observe(self, seen: Observation) -> Observed | None:
-        rows = len(seen)
         pieces: list[tuple[Int64, NDArray[np.uint8], Int64, int]] = []
         if seen.names is not None:
             pieces += self._by_names(seen)
-        served = (seen.dst_port == 53) | seen.batch.texts("service").matches(("dns",))
-        if served.any():
-            thresholds = np.full(rows, self._settings.long_queries, np.int64)
+        if seen.any(rows.SERVED):
+            thresholds = np.full(len(seen), self._settings.long_queries, np.int64)
             out = self._episodes[_VOLUME].count(
                 seen,
-                keys=kernels.combine(kernels.combine(seen.src, seen.dst), served.astype(np.int64)),
+                keys=kernels.combine(seen.number(rows.HOSTS), seen.mark(rows.SERVED).astype(np.int64)),
                 members=seen.dst,
-                weights=_long_queries(seen, served),
+                weights=seen.number(rows.LONG_QUERIES),
                 thresholds=thresholds,
             )
             if out is not None:
-                pieces.append((out, np.full(rows, ThreatLevel.MEDIUM, np.uint8), thresholds, _VOLUME))
+                pieces.append((out, np.full(len(seen), ThreatLevel.MEDIUM, np.uint8), thresholds, _VOLUME))
         return _gravest(seen, pieces)
 
     def _by_names(self, seen: Observation) -> list[tuple[Int64, NDArray[np.uint8], Int64, int]]:
@@ -172,34 +163,22 @@ def _counted(seen: Observation) -> Bool:
     return counted
 
 
-def _long_queries(seen: Observation, served: Bool) -> Int64:
-    """int64 (n,): long requests that each flow stands for, as far as its sums tell."""
-    batch = seen.batch
-    sent = np.clip(batch.number("orig_bytes").astype(np.int64), 0, _MOST)
-    packets = np.clip(batch.number("orig_pkts").astype(np.int64), 0, _MOST)
-    long = (packets >= _CONVERSATION) & (sent >= _LONG_IN_CONVERSATION * packets)
-    # A single lookup whose name is known is judged by its name.
-    long |= (packets > 0) & (sent >= _LONG_ALONE * packets) & ~batch.has("dns_query")
-    long &= served & ~seen.dst_group & (seen.protocol == UDP)
-    return np.where(long, packets, 0)
-
-
 def _gravest(seen: Observation, pieces: list[tuple[Int64, NDArray[np.uint8], Int64, int]]) -> Observed | None:
     """Of what several tables say of a row, the gravest; news of any is news. `certain` says which table spoke."""
     if not pieces:
         return None
     levels = np.stack([np.where(out[:, 0] > 0, level, 0) for out, level, _, _ in pieces])
-    chosen, rows = levels.argmax(axis=0), np.arange(len(seen))
-    out = np.stack([out for out, _, _, _ in pieces])[chosen, rows]
+    chosen, where = levels.argmax(axis=0), np.arange(len(seen))
+    out = np.stack([out for out, _, _, _ in pieces])[chosen, where]
     events = np.stack([out[:, 1] for out, _, _, _ in pieces])
     out[:, 1] = np.where(out[:, 1] > 0, out[:, 1], events.max(axis=0))
     out[:, 6] = np.array([which for _, _, _, which in pieces])[chosen]
-    thresholds = np.stack([threshold for _, _, threshold, _ in pieces])[chosen, rows].astype(np.float64)
+    thresholds = np.stack([threshold for _, _, threshold, _ in pieces])[chosen, where].astype(np.float64)
     return evidence(
         out,
         measured=out[:, 0].astype(np.float64),
         thresholds=thresholds,
-        level=levels[chosen, rows],
+        level=levels[chosen, where],
         # What leaves in names that look like data leaves the network; the mere number of names is a channel.
         technique=(out[:, 6] == _SHAPE).astype(np.uint8),
     )

@@ -14,12 +14,6 @@ from securenet_detection.behaviours.observation import Observation
 Int64 = NDArray[np.int64]
 Float = NDArray[np.float64]
 
-#: Bytes and packets of one flow count no further than this, whatever its log says.
-MOST_OF_A_FLOW = 1 << 46
-
-#: Times are held this far from the ends of int64, so that no sum or difference of theirs overflows.
-_FARTHEST_NS = 1 << 61
-
 #: Confidence of evidence that stands exactly at its threshold; twice the threshold halves the doubt, and so on.
 _AT_THRESHOLD = 0.9
 
@@ -44,6 +38,11 @@ class Entities:
     def table(self) -> tuple[Int64, Int64, Int64]:
         """What the loops take: index, rows and counters."""
         return self.index, self.rows, self.counters
+
+    @property
+    def silent(self) -> bool:
+        """Whether nobody was reported so far: then rows of which none counts have no evidence, and change nothing."""
+        return self.counters.item(tables.REPORTS) == 0
 
     def keep(self, seen: Observation, sampled: Int64) -> None:
         """Keeps sampled rows, int64 (m, 2), as the loop gave them."""
@@ -71,23 +70,11 @@ def outputs(seen: Observation) -> tuple[Int64, Int64]:
     return np.zeros((len(seen), loops.OUT), np.int64), np.empty((len(seen), 2), np.int64)
 
 
-def times(seen: Observation) -> Int64:
-    """Start times, int64 (n,), ns, that can be subtracted from each other."""
-    return np.clip(seen.start_time_ns, -_FARTHEST_NS, _FARTHEST_NS)
-
-
-def amount(seen: Observation, name: str) -> Int64:
-    """The named column of bytes, packets or nanoseconds, int64 (n,), 0 where absent or negative."""
-    return np.clip(seen.batch.number(name).astype(np.int64), 0, MOST_OF_A_FLOW)
-
-
 def within(amounts: Int64, seen: Observation, window_seconds: float) -> Int64:
     """What of the amounts of flows falls into a window: of flows longer than it, a share."""
-    if "duration_ns" not in seen.batch.numeric:
+    if seen.longest_ns / (window_seconds * 1e9) <= 1.0:
         return amounts
     longer = seen.batch.number("duration_ns").astype(np.float64) / (window_seconds * 1e9)
-    if longer.max(initial=0.0) <= 1.0:
-        return amounts
     return (amounts / np.maximum(longer, 1.0)).astype(np.int64)
 
 

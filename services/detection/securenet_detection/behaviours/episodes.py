@@ -89,6 +89,12 @@ class Episodes:
         self.member_counters = np.zeros(tables.COUNTERS, np.int64)
         self._samples = Samples()
 
+    @property
+    def silent(self) -> bool:
+        """Whether nobody was reported so far, which for most detectors is the rule: then rows of which none counts
+        have no evidence, and change nothing."""
+        return self.counters.item(tables.REPORTS) == 0
+
     def count(
         self,
         seen: Observation,
@@ -100,8 +106,7 @@ class Episodes:
         graded: NDArray[np.bool_] | None = None,
     ) -> Int64 | None:
         """Counts rows in their entities' windows: :func:`.kernels.count_in_window`; None where no row has evidence."""
-        if not self.counters[tables.REPORTS] and not weights.any():
-            # Nobody does anything of the kind, and nobody was reported so far, which for most detectors is the rule.
+        if self.silent and not weights.any():
             return None
         out = np.zeros((len(seen), 7), np.int64)
         sampled = np.empty((len(seen), 2), np.int64)

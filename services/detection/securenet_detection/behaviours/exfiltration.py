@@ -19,11 +19,11 @@ from typing import Final
 import numpy as np
 
 from securenet_detection.behaviours import connection_kernels as loops
-from securenet_detection.behaviours import kernels, tables
-from securenet_detection.behaviours.entities import Entities, amount, evidence, outputs, within
+from securenet_detection.behaviours import row_kernels as rows
+from securenet_detection.behaviours import tables
+from securenet_detection.behaviours.entities import Entities, evidence, outputs, within
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
-from securenet_detection.behaviours.outside import Outside
 from securenet_detection.settings import ExfiltrationSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack
 
@@ -34,8 +34,7 @@ _WEB: Final = (80, 443, 8080, 8443)
 class Exfiltration:
     """Key: source and destination."""
 
-    def __init__(self, settings: ExfiltrationSettings, state: StateSettings, outside: Outside) -> None:
-        self._outside = outside
+    def __init__(self, settings: ExfiltrationSettings, state: StateSettings) -> None:
         self._settings = settings
         self._window = int(settings.window_seconds * 1000)
         self._limits = np.array(
@@ -65,13 +64,15 @@ class Exfiltration:
 
     def observe(self, seen: Observation) -> Observed | None:
         window = self._settings.window_seconds
-        outward = self._outside.of(seen)
+        if not seen.any(rows.CALLS) and self._pairs.silent:
+            return None
         out, sampled = outputs(seen)
         taken, standing = loops.add_uploads(
             *self._pairs.table, self._source_index, self._source_rows, self._source_counters,
-            kernels.combine(seen.src, seen.dst), seen.src, outward.leaves & ~seen.failed,
-            within(amount(seen, "orig_bytes"), seen, window), within(amount(seen, "resp_bytes"), seen, window),
-            self._limits, self._settings.asymmetry, outward.times, self._window, seen.ordinal, seen.learn, out, sampled,
+            seen.number(rows.HOSTS), seen.src, seen.mark(rows.CALLS),
+            within(seen.number(rows.SENT), seen, window), within(seen.number(rows.RECEIVED), seen, window),
+            self._limits, self._settings.asymmetry, seen.number(rows.TIMES), self._window, seen.ordinal, seen.learn,
+            out, sampled,
         )  # fmt: skip
         self._pairs.keep(seen, sampled[:taken])
         if not standing:

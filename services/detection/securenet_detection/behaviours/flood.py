@@ -19,18 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securenet_detection.behaviours import connection_kernels as loops
-from securenet_detection.behaviours import kernels
-from securenet_detection.behaviours.entities import MOST_OF_A_FLOW, Entities, evidence, outputs, times
+from securenet_detection.behaviours import row_kernels as rows
+from securenet_detection.behaviours.entities import Entities, evidence, outputs
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import TCP, Observation
 from securenet_detection.behaviours.outside import bits_of
 from securenet_detection.settings import FloodSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack
-from securenet_flows.batch import CONN_STATES
 
-#: States of TCP connections that came to nothing.
-_NOTHING: Final = np.array([name in ("S0", "S1", "REJ", "RSTO", "RSTR", "RSTOS0", "SH") for name in CONN_STATES])
-_MULTICAST: Final = 2
 _BITMAP: Final = 64
 #: More sources than this the bitmap cannot tell apart.
 _TOLD: Final = 150
@@ -70,14 +66,14 @@ class Flood:
         )
 
     def observe(self, seen: Observation) -> Observed | None:
-        shaped = self._shaped(seen)
-        if not shaped.any():
+        if not seen.any(rows.FLOODS):
             return None
+        shaped = seen.mark(rows.FLOODS)
         out, sampled = outputs(seen)
         packets = self._packets(seen, shaped)
         taken, standing = loops.add_flood(
             *self._victims.table, seen.dst, seen.src, shaped, packets, seen.src_local & seen.dst_local, self._limits,
-            times(seen), self._window, self._hold, seen.ordinal, seen.learn, out, sampled,
+            seen.number(rows.TIMES), self._window, self._hold, seen.ordinal, seen.learn, out, sampled,
         )  # fmt: skip
         self._victims.keep(seen, sampled[:taken])
         if not standing:
@@ -89,25 +85,13 @@ class Flood:
             technique=(seen.protocol == TCP).astype(np.uint8),
         )
 
-    def _shaped(self, seen: Observation) -> NDArray[np.bool_]:
-        """Boolean (n,): rows of a flood's shape."""
-        batch = seen.batch
-        state = np.minimum(batch.number("conn_state"), len(CONN_STATES) - 1)
-        silent = (batch.number("resp_bytes") == 0) & (state > 0)
-        tcp = seen.protocol == TCP
-        nothing = _NOTHING[state] & (batch.number("orig_bytes") == 0)
-        shaped: NDArray[np.bool_] = silent & np.where(tcp, nothing, batch.number("resp_pkts") == 0)
-        rows = np.flatnonzero(shaped)
-        shaped[rows] = kernels.address_kinds(batch.dst_addr[rows]) != _MULTICAST
-        return shaped
-
     def _packets(self, seen: Observation, shaped: NDArray[np.bool_]) -> NDArray[np.int64]:
         """int64 (n,): packets to the victim within a window; at least one a flow."""
-        rows = np.flatnonzero(shaped)
+        where = np.flatnonzero(shaped)
         packets = np.ones(len(seen), np.int64)
-        sent = np.clip(seen.batch.number("orig_pkts")[rows].astype(np.int64), 1, MOST_OF_A_FLOW).astype(np.float64)
-        lasts = seen.batch.number("duration_ns")[rows].astype(np.float64) / (self._settings.window_seconds * 1e9)
-        packets[rows] = np.maximum(sent / np.maximum(lasts, 1.0), 1.0).astype(np.int64)
+        sent = np.clip(seen.batch.number("orig_pkts")[where].astype(np.int64), 1, rows.MOST_OF_A_FLOW)
+        lasts = seen.batch.number("duration_ns")[where].astype(np.float64) / (self._settings.window_seconds * 1e9)
+        packets[where] = np.maximum(sent / np.maximum(lasts, 1.0), 1.0).astype(np.int64)
         return packets
 
     def scope(self, seen: Observation, row: int) -> Scope:

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from securenet_detection.behaviours import kernels
+from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
@@ -24,9 +24,6 @@ from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
 #: What happens in seconds needs little memory.
 _BURST_ENTITIES: Final = 1 << 13
 _BURST_MEMBERS: Final = 1 << 15
-_ICMP: Final = (1, 58)
-#: Types that ask: echo, timestamp, information and address mask (RFC 792, 950), echo (RFC 4443); 0 is unknown.
-_ASKING: Final = (0, 8, 13, 15, 17, 128)
 
 
 class HorizontalScan:
@@ -64,17 +61,17 @@ class HorizontalScan:
         )
 
     def observe(self, seen: Observation) -> Observed | None:
-        service = (seen.dst_port << 9) | (seen.protocol << 1) | seen.dst_local
-        keys = kernels.combine(seen.src, service)
+        if not (seen.any(rows.FAILED) or seen.any(rows.ASKS)) and self._episodes.silent and self._bursts.silent:
+            return None
+        keys = seen.number(rows.SERVICE_KEY)
         thresholds = np.where(seen.dst_local, self._settings.local_destinations, self._settings.remote_destinations)
-        icmp = (seen.protocol == _ICMP[0]) | (seen.protocol == _ICMP[1])
-        asks = icmp & np.isin(seen.batch.number("src_port"), _ASKING) & ~seen.dst_group
+        counted = seen.failed | seen.mark(rows.ASKS)
         fewer = np.full(len(seen), self._settings.burst_destinations, np.int64)
         out, burst = (
-            episodes.count(seen, keys=keys, members=seen.dst, weights=counted.astype(np.int64), thresholds=limits)
-            for episodes, counted, limits in (
+            episodes.count(seen, keys=keys, members=seen.dst, weights=flows.astype(np.int64), thresholds=limits)
+            for episodes, flows, limits in (
                 (self._episodes, seen.failed, thresholds),
-                (self._bursts, seen.failed | asks, fewer),
+                (self._bursts, counted, fewer),
             )
         )
         if out is None and burst is None:
@@ -86,14 +83,14 @@ class HorizontalScan:
         if burst is not None:
             alone = out[:, 0] == 0
             # A sweep says nothing of what else the source does at that port.
-            burst[~(seen.failed | asks), :2] = 0
+            burst[~counted, :2] = 0
             out[alone], thresholds[alone], level[alone] = burst[alone], fewer[alone], ThreatLevel.LOW
         return evidence(
             out,
             measured=out[:, 0].astype(np.float64),
             thresholds=thresholds.astype(np.float64),
             level=level,
-            technique=np.where(seen.src_local, np.where(icmp, 2, 0), 1).astype(np.uint8),
+            technique=np.where(seen.src_local, np.where(seen.mark(rows.ICMP), 2, 0), 1).astype(np.uint8),
             # What was measured were flows, one each, and an episode that began again has their window still.
             flows=out[:, 0],
         )

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securenet_detection.behaviours import kernels
+from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
@@ -60,15 +61,14 @@ class IcmpTunnel:
         )
 
     def observe(self, seen: Observation) -> Observed | None:
-        icmp = (seen.protocol == 1) | (seen.protocol == 58)
-        if not icmp.any():
+        if not seen.any(rows.ICMP):
             return None
-        kind, weights, unequal = _shapes(seen, icmp)
+        kind, weights, unequal = _shapes(seen, seen.mark(rows.ICMP))
         limits = np.array([1, self._settings.regular_bytes, self._settings.irregular_bytes], np.int64)
         thresholds = limits[kind]
         out = self._episodes.count(
             seen,
-            keys=kernels.combine(kernels.combine(seen.src, seen.dst), kind),
+            keys=kernels.combine(seen.number(rows.HOSTS), kind),
             members=seen.dst,
             weights=weights,
             graded=unequal,

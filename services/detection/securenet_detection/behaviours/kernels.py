@@ -72,48 +72,6 @@ def combine(a: _Array, b: _Array) -> _Array:
     return out
 
 
-@jit()
-def hash_addresses(words: _Array, seed: int) -> _Array:
-    """int64 (n,): a keyed hash of addresses that came as uint64 (n, 2)."""
-    out = np.empty(len(words), np.int64)
-    for i in range(len(words)):
-        out[i] = _mix(_mix(words[i, 0], seed), words[i, 1])
-    return out
-
-
-@jit()
-def address_kinds(addresses: _Array) -> _Array:
-    """uint8 (n,): bit 0 a private, unique local, link-local or loopback address; bit 1 multicast or broadcast.
-
-    RFC 1918, RFC 6598, RFC 3927, RFC 4193, RFC 4291, RFC 5771.
-    """
-    out = np.zeros(len(addresses), np.uint8)
-    for i in range(len(addresses)):
-        a = addresses[i]
-        zeros = True
-        for k in range(10):
-            if a[k] != 0:
-                zeros = False
-                break
-        if zeros and a[10] == 255 and a[11] == 255:
-            w, x = a[12], a[13]
-            if (
-                w in (10, 127)
-                or (w == 172 and 16 <= x < 32)
-                or (w == 192 and x == 168)
-                or (w == 169 and x == 254)
-                or (w == 100 and 64 <= x < 128)
-            ):
-                out[i] = 1
-            elif 224 <= w < 240 or (w == 255 and x == 255 and a[14] == 255 and a[15] == 255):
-                out[i] = 2
-        elif a[0] == 255:
-            out[i] = 2
-        elif (a[0] & 254) == 252 or (a[0] == 254 and (a[1] & 192) == 128) or (zeros and a[15] == 1 and a[14] == 0):
-            out[i] = 1
-    return out
-
-
 @numba.njit(nogil=True, forceinline=True)
 def _claim_entity(  # noqa: PLR0917 - numba takes arguments by position
     index: _Array, rows: _Array, counters: _Array, key: int, ordinal: int, slice_now: int

@@ -13,19 +13,16 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from securenet_detection.behaviours import contact_kernels, kernels, tables
+from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import TCP, Observation
 from securenet_detection.settings import LateralMovementSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
 
-#: Services by position in the techniques; WinRM is HTTP and known by its ports alone.
-_RDP, _SMB, _SSH, _WINRM = range(4)
-_PORTS: Final = {3389: _RDP, 445: _SMB, 139: _SMB, 22: _SSH, 5985: _WINRM, 5986: _WINRM}
-_SERVICES: Final = {"rdp": _RDP, "smb": _SMB, "ssh": _SSH}
+#: Services by position, here and in the techniques; see :mod:`.services`.
 _NAMES: Final = ("RDP", "SMB", "SSH", "WinRM")
 
 
@@ -43,9 +40,6 @@ class LateralMovement:
         self._contact_counters = np.zeros(tables.COUNTERS, np.int64)
         self._targets = np.zeros((state.entities, 3), np.int64)
         self._target_counters = np.zeros(tables.COUNTERS, np.int64)
-        self._by_port = np.full(1 << 16, -1, np.int64)
-        for port, service in _PORTS.items():
-            self._by_port[port] = service
         self.definition = Definition(
             name="lateral-movement",
             version="1",
@@ -77,25 +71,20 @@ class LateralMovement:
         )
 
     def observe(self, seen: Observation) -> Observed | None:
-        rows = len(seen)
-        service = self._services(seen)
-        admin = service >= 0
-        resp_bytes = seen.batch.number("resp_bytes").astype(np.int64)
-        answered = admin & ~seen.failed & ((resp_bytes > 0) | ~seen.batch.has("resp_bytes"))
-        fresh, mature = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
+        fresh, mature = np.zeros(len(seen), np.bool_), np.zeros(len(seen), np.bool_)
         contact_kernels.first_contacts(
             self._sources, self._source_counters, self._contacts, self._contact_counters, self._targets,
-            self._target_counters, seen.src, kernels.combine(seen.dst, service), answered, seen.start_time_ns,
-            int(self._settings.learning_seconds * 1e9), self._settings.learning_flows,
+            self._target_counters, seen.src, seen.number(rows.ADMIN_PEER), seen.mark(rows.ADMINISTERED),
+            seen.start_time_ns, int(self._settings.learning_seconds * 1e9), self._settings.learning_flows,
             self._settings.popular_sources, seen.ordinal, seen.learn,
             fresh, mature,
         )  # fmt: skip
-        if not admin.any():
+        if not seen.any(rows.ADMINISTERS):
             return None
         thresholds = np.where(mature, 1, self._settings.learning_destinations)
         out = self._episodes.count(
             seen,
-            keys=kernels.combine(seen.src, admin.astype(np.int64)),
+            keys=kernels.combine(seen.src, seen.mark(rows.ADMINISTERS).astype(np.int64)),
             members=seen.dst,
             weights=fresh.astype(np.int64),
             graded=mature,
@@ -104,7 +93,7 @@ class LateralMovement:
         if out is None:
             return None
         judged = np.minimum(out[:, 6], out[:, 0])
-        level = np.full(rows, ThreatLevel.LOW, np.uint8)
+        level = np.full(len(seen), ThreatLevel.LOW, np.uint8)
         level[judged >= self._settings.medium_destinations] = ThreatLevel.MEDIUM
         level[judged >= self._settings.high_destinations] = ThreatLevel.HIGH
         return evidence(
@@ -112,17 +101,8 @@ class LateralMovement:
             measured=out[:, 0].astype(np.float64),
             thresholds=thresholds.astype(np.float64),
             level=level,
-            technique=np.maximum(service, 0).astype(np.uint8),
+            technique=np.maximum(seen.number(rows.ADMIN), 0).astype(np.uint8),
         )
-
-    def _services(self, seen: Observation) -> NDArray[np.int64]:
-        """int64 (n,): position of the service that each row administers an internal host with, −1 for others."""
-        service = self._by_port[seen.dst_port]
-        texts = seen.batch.texts("service")
-        for name, position in _SERVICES.items():
-            service = np.where(texts.matches((name,)), position, service)
-        inside = seen.src_local & seen.dst_local & (seen.protocol == TCP)
-        return np.where(inside & (seen.src != seen.dst), service, -1)
 
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.source(row), "local", None)

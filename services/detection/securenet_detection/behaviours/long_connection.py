@@ -19,15 +19,13 @@ from typing import Final
 import numpy as np
 
 from securenet_detection.behaviours import connection_kernels as loops
+from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours.entities import Entities, evidence, outputs
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.behaviours.outside import PUSHING, Outside
 from securenet_detection.settings import LongConnectionSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack
-
-#: Shorter connections are calls, not stays, and do not count.
-_STAY_MS: Final = 5000
 
 _HOUR_MS: Final = 3_600_000
 #: More than a window holds.
@@ -69,17 +67,17 @@ class LongConnection:
         )
 
     def observe(self, seen: Observation) -> Observed | None:
-        durations = np.clip(seen.batch.number("duration_ns").astype(np.int64) // 1_000_000, 0, self._window)
-        # Multicast outlives every conversation, but nobody answers it.
-        answered = (seen.batch.number("resp_pkts") != 0) | (seen.batch.number("resp_bytes") != 0)
-        outward = self._outside.of(seen)
+        prevalence = self._outside.prevalence(seen)
+        # Multicast outlives every conversation, but nobody answers it, so it is no stay.
+        if not seen.any(rows.STAYS) and self._pairs.silent:
+            return None
+        durations = np.minimum(seen.number(rows.DURATION_MS), self._window)
         pushing = PUSHING[seen.dst_port].astype(np.int64)
-        steps = self._steps[pushing + pushing * (outward.prevalence == loops.UNKNOWN)]
+        steps = self._steps[pushing + pushing * (prevalence == loops.UNKNOWN)]
         out, sampled = outputs(seen)
         taken, standing = loops.add_connected_time(
-            *self._pairs.table, self._parts, outward.pair,
-            outward.leaves & ~seen.failed & (durations >= _STAY_MS) & answered,
-            durations, steps, outward.prevalence, outward.times, self._window, seen.ordinal, seen.learn, out, sampled,
+            *self._pairs.table, self._parts, seen.number(rows.PAIR), seen.mark(rows.STAYS), durations, steps,
+            prevalence, seen.number(rows.TIMES), self._window, seen.ordinal, seen.learn, out, sampled,
         )  # fmt: skip
         self._pairs.keep(seen, sampled[:taken])
         if not standing:

@@ -6,14 +6,15 @@ import ipaddress
 import socket
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from securenet_detection.behaviours import kernels
+from securenet_detection.behaviours import row_kernels as kernels
 from securenet_detection.behaviours.names import QueriedNames
-from securenet_flows.batch import CONN_STATES, FlowBatch
+from securenet_detection.behaviours.services import facts
+from securenet_flows.batch import NUMERIC, FlowBatch
 
 Bool = NDArray[np.bool_]
 Int64 = NDArray[np.int64]
@@ -26,11 +27,10 @@ _PROTOCOLS: Final = {1: "icmp", TCP: "tcp", UDP: "udp", 58: "icmpv6"}
 #: What IPv4 has before its four bytes (RFC 4291, 2.5.5.2).
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 _COMPATIBLE: Final = bytes(12)
-_ECHO_REQUESTS: Final = (8, 128)
 
-#: States that are failures outright, and those that are where the responder sent nothing.
-_FAILED: Final = np.array([name in ("S0", "REJ") for name in CONN_STATES])
-_FAILED_IF_SILENT: Final = np.array([name in ("OTH", "RSTOS0") for name in CONN_STATES])
+#: Stands for a numeric column, or a mask of presence, that a batch lacks.
+_LACKING: Final = {dtype: np.zeros(0, dtype) for dtype in {*NUMERIC.values(), np.dtype(np.bool_)}}
+_NO_CODES: Final = np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +51,15 @@ class Observation:
         names: what is known of the names that rows asked DNS for; None where none did, or nobody read them.
         ordinal: of the first row among all rows that the tenant ever sent, from 1.
         learn: False for a dry run.
+        numbers: int64 (NUMBERS, n), what follows from a row alone: `times` are start times that can be subtracted from
+            each other; `hosts`, `pair`, `port_pair` and `service_key` are keys of source and destination, of those with
+            port and protocol, with the port, and of the source with port, protocol and where the destination is; bytes
+            are 0 to 2^46, durations milliseconds; `admin` is the position of the service that administers an internal
+            host, −1 for others, and `admin_peer` the key of the host with it.
+        marks: boolean (MARKS, n), likewise: `leaves` goes from the network's own hosts to others, or to others from
+            whom it may; `calls` leaves and did not fail; `converses` was answered beside, and is no clock; and so on.
+        found: a bit a mark, set where any row has it.
+        longest_ns: longest duration, 0 at least.
     """
 
     batch: FlowBatch
@@ -66,40 +75,65 @@ class Observation:
     names: QueriedNames | None
     ordinal: int
     learn: bool
+    numbers: Int64
+    marks: Bool
+    found: int
+    longest_ns: int
 
     @classmethod
     def of(
         cls, batch: FlowBatch, *, seed: int, ordinal: int, learn: bool, names: QueriedNames | None = None
     ) -> Observation:
         """Makes the shared columns. `seed` keys the hashes of addresses."""
-        src_addr, dst_addr = _owned(batch.src_addr), _owned(batch.dst_addr)
-        dst_kind = kernels.address_kinds(dst_addr)
-        protocol = batch.protocol.astype(np.int64)
-        icmp = (protocol == _ICMP[0]) | (protocol == _ICMP[1])
-        dst_port = batch.number("dst_port").astype(np.int64)
-        src_port = batch.number("src_port").astype(np.int64)
-        state = np.minimum(batch.number("conn_state"), len(CONN_STATES) - 1)
-        silent = batch.number("resp_bytes") == 0
-        backwards = (state == len(CONN_STATES) - 1) & (src_port < 1024) & (dst_port >= 1024)
-        asks = np.where(icmp, (src_port == _ECHO_REQUESTS[0]) | (src_port == _ECHO_REQUESTS[1]), ~backwards)
-        dst_group = dst_kind == 2
-        failed = (_FAILED[state] | (_FAILED_IF_SILENT[state] & silent)) & asks & ~dst_group
-        dst_port[icmp] = 0
+        rows = len(batch)
+        numbers, marks = np.empty((kernels.NUMBERS, rows), np.int64), np.empty((kernels.MARKS, rows), np.bool_)
+        services, queries = batch.text.get("service"), batch.text.get("dns_query")
+        start_time_ns = _owned(batch.start_time_ns)
+        found, longest = kernels.read_rows(
+            _owned(batch.src_addr), _owned(batch.dst_addr), start_time_ns, _owned(batch.protocol),
+            _column(batch, "src_port"), _column(batch, "dst_port"),
+            _column(batch, "conn_state"), _present(batch, "conn_state"),
+            _column(batch, "orig_bytes"), _column(batch, "resp_bytes"), _present(batch, "resp_bytes"),
+            _column(batch, "orig_pkts"), _column(batch, "resp_pkts"), _column(batch, "duration_ns"),
+            _column(batch, "local_orig"), _present(batch, "local_orig"),
+            _column(batch, "local_resp"), _present(batch, "local_resp"),
+            _NO_CODES if services is None else _owned(services.codes), facts(services),
+            _NO_CODES if queries is None else _owned(queries.codes),
+            seed, numbers, marks,
+        )  # fmt: skip
         return cls(
             batch=batch,
-            start_time_ns=_owned(batch.start_time_ns),
-            src=kernels.hash_addresses(src_addr.view(np.uint64), seed),
-            dst=kernels.hash_addresses(dst_addr.view(np.uint64), seed),
-            src_local=_local(batch, "local_orig", kernels.address_kinds(src_addr)),
-            dst_local=_local(batch, "local_resp", dst_kind),
-            dst_group=dst_group,
-            failed=failed,
-            dst_port=dst_port,
-            protocol=protocol,
+            start_time_ns=start_time_ns,
+            src=numbers[kernels.SRC],
+            dst=numbers[kernels.DST],
+            src_local=marks[kernels.SRC_LOCAL],
+            dst_local=marks[kernels.DST_LOCAL],
+            dst_group=marks[kernels.DST_GROUP],
+            failed=marks[kernels.FAILED],
+            dst_port=numbers[kernels.DST_PORT],
+            protocol=numbers[kernels.PROTOCOL],
             names=names,
             ordinal=ordinal,
             learn=learn,
+            numbers=numbers,
+            marks=marks,
+            found=found,
+            longest_ns=longest,
         )
+
+    def number(self, column: int) -> Int64:
+        """int64 (n,): a column of :mod:`.row_kernels`."""
+        found: Int64 = self.numbers[column]
+        return found
+
+    def mark(self, mark: int) -> Bool:
+        """Boolean (n,): rows with a mark of :mod:`.row_kernels`."""
+        found: Bool = self.marks[mark]
+        return found
+
+    def any(self, mark: int) -> bool:
+        """Whether any row has a mark."""
+        return self.found >> mark & 1 == 1
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -137,11 +171,15 @@ def address_text(packed: bytes) -> str:
 
 def _owned(column: NDArray[Scalar]) -> NDArray[Scalar]:
     # A view of a message cannot be written; the kernels are compiled for arrays that can, and for nothing else.
-    return column if column.flags.c_contiguous and column.flags.writeable else column.copy()
+    flags = column.flags
+    return column if flags.c_contiguous and flags.writeable else column.copy()
 
 
-def _local(batch: FlowBatch, name: str, kinds: NDArray[np.uint8]) -> Bool:
-    private = cast(Bool, (kinds & 1) != 0)
-    if name not in batch.numeric:
-        return private
-    return np.where(batch.has(name), batch.number(name).astype(np.bool_), private)
+def _column(batch: FlowBatch, name: str) -> NDArray[np.generic]:
+    column = batch.numeric.get(name)
+    return _LACKING[NUMERIC[name]] if column is None else _owned(column)
+
+
+def _present(batch: FlowBatch, name: str) -> Bool:
+    mask = batch.present.get(name)
+    return _LACKING[np.dtype(np.bool_)] if mask is None else _owned(mask)

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from securenet_detection.behaviours import kernels
+from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import TCP, UDP, Observation
@@ -100,13 +100,16 @@ class OddPort:
         )
 
     def observe(self, seen: Observation) -> Observed | None:
+        if "service" not in seen.batch.text and self._episodes.silent:
+            return None
         odd, strict = self._judge(seen)
-        odd &= ~seen.failed & ~seen.dst_group
-        odd &= (seen.batch.number("resp_bytes").astype(np.int64) > 0) | ~seen.batch.has("resp_bytes")
+        odd &= seen.mark(rows.ANSWERED)
+        if self._episodes.silent and not odd.any():
+            return None
         thresholds = np.full(len(seen), self._settings.flows, np.int64)
         out = self._episodes.count(
             seen,
-            keys=kernels.combine(kernels.combine(seen.src, seen.dst), seen.dst_port),
+            keys=seen.number(rows.PORT_PAIR),
             members=seen.dst,
             weights=odd.astype(np.int64),
             thresholds=thresholds,

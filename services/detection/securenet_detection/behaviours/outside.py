@@ -1,4 +1,4 @@
-"""What leaves the network: columns that the detectors of it share, and how usual each destination is.
+"""How usual each destination outside is; the detectors of what leaves the network share it.
 
 What many of the network's own hosts use is hardly one attacker's server. RITA lowers the score of what at least half of
 the hosts use and raises that of what at most one in fifty does. Here a destination is popular from a smaller share on,
@@ -9,15 +9,14 @@ malware chooses to look usual.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from securenet_detection.behaviours import connection_kernels as loops
-from securenet_detection.behaviours import kernels, tables
-from securenet_detection.behaviours.entities import times
+from securenet_detection.behaviours import row_kernels as rows
+from securenet_detection.behaviours import tables
 from securenet_detection.behaviours.interface import Usage
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.settings import PrevalenceSettings, StateSettings
@@ -34,23 +33,6 @@ _MOST_TOLD: Final = 100
 _DAY_MS: Final = 86_400_000
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Outward:
-    """Columns of a batch, n rows.
-
-    Attributes:
-        leaves: boolean, from the network's own hosts to others, or to others from whom it may.
-        pair: int64, key of source, destination, port and protocol.
-        times: int64, ns, start times that can be subtracted from each other.
-        prevalence: uint8, UNKNOWN, RARE or POPULAR for the destination, as of the row.
-    """
-
-    leaves: NDArray[np.bool_]
-    pair: NDArray[np.int64]
-    times: NDArray[np.int64]
-    prevalence: NDArray[np.uint8]
-
-
 class Outside:
     """What one tenant's hosts use outside; shared by the detectors of the tenant."""
 
@@ -61,28 +43,25 @@ class Outside:
         self._hosts = np.zeros(_WORDS + 1, np.int64)
         self._limits = _limits(settings)
         self._period = max(int(settings.days * _DAY_MS), 1)
-        self._latest: tuple[Observation, Outward] | None = None
+        self._latest: tuple[Observation, NDArray[np.uint8]] | None = None
 
-    def of(self, seen: Observation) -> Outward:
-        """The columns of a batch. It is counted once, however many detectors ask one after the other."""
+    def prevalence(self, seen: Observation) -> NDArray[np.uint8]:
+        """uint8 (n,): UNKNOWN, RARE or POPULAR for the destination, as of the row.
+
+        A batch is counted once, however many detectors ask one after the other.
+        """
         if self._latest is None or self._latest[0] is not seen:
-            self._latest = seen, self._columns(seen)
+            self._latest = seen, self._rate(seen)
         return self._latest[1]
 
-    def _columns(self, seen: Observation) -> Outward:
-        # Where the sensor does not say what is local, and neither address is private, any flow may leave.
-        unknown = ~(seen.src_local | seen.batch.has("local_orig") | seen.batch.has("local_resp") | seen.dst_group)
-        outward = Outward(
-            leaves=(seen.src_local | unknown) & ~seen.dst_local,
-            pair=kernels.combine(kernels.combine(seen.src, seen.dst), (seen.dst_port << 8) | seen.protocol),
-            times=times(seen),
-            prevalence=np.zeros(len(seen), np.uint8),
-        )
-        loops.rate_destinations(
-            self._index, self._rows, self._counters, self._hosts, seen.src, seen.dst, outward.leaves & ~seen.failed,
-            self._limits, outward.times, self._period, seen.ordinal, seen.learn, outward.prevalence,
-        )  # fmt: skip
-        return outward
+    def _rate(self, seen: Observation) -> NDArray[np.uint8]:
+        found = np.zeros(len(seen), np.uint8)
+        if seen.any(rows.CALLS):
+            loops.rate_destinations(
+                self._index, self._rows, self._counters, self._hosts, seen.src, seen.dst, seen.mark(rows.CALLS),
+                self._limits, seen.number(rows.TIMES), self._period, seen.ordinal, seen.learn, found,
+            )  # fmt: skip
+        return found
 
     def usage(self) -> Usage:
         """State held now."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from securenet_detection.behaviours import kernels
-from securenet_detection.behaviours.brute_force import attempts
+from securenet_detection.behaviours.brute_force import attempts, may_attempt
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
@@ -46,6 +46,9 @@ class PasswordSpray:
         )
 
     def observe(self, seen: Observation) -> Observed | None:
+        # A flow that is no attempt belongs to something else, and changes nothing.
+        if not may_attempt(seen):
+            return None
         weights, judged = attempts(seen, self._shape)
         thresholds = np.where(judged, self._settings.hosts, _UNJUDGED * self._settings.hosts)
         out = self._episodes.count(

@@ -17,9 +17,10 @@ import math
 
 import numpy as np
 
+from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
-from securenet_detection.behaviours.observation import TCP, Observation
+from securenet_detection.behaviours.observation import Observation
 from securenet_detection.settings import SequentialScanSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
 
@@ -62,7 +63,9 @@ class SequentialScan:
         )
 
     def observe(self, seen: Observation) -> Observed | None:
-        attempts = (seen.protocol == TCP) & seen.batch.has("conn_state")
+        if not seen.any(rows.KNOWN_TCP):
+            return None
+        attempts = seen.mark(rows.KNOWN_TCP)
         out = self._episodes.walk(seen, attempts=attempts, steps=self._steps)
         if out is None:
             return None

@@ -13,10 +13,10 @@ from typing import Final
 
 import numpy as np
 
+from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
-from securenet_detection.behaviours.outside import Outside
 from securenet_detection.settings import StateSettings, StrobeSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
 
@@ -26,8 +26,7 @@ _CLOCKED: Final = (53, 123, 853)
 class Strobe:
     """Key: source, destination and port."""
 
-    def __init__(self, settings: StrobeSettings, state: StateSettings, outside: Outside) -> None:
-        self._outside = outside
+    def __init__(self, settings: StrobeSettings, state: StateSettings) -> None:
         self._settings = settings
         self._episodes = Episodes(entities=state.entities, members=0, window_ns=int(settings.window_seconds * 1e9))
         self.definition = Definition(
@@ -45,13 +44,14 @@ class Strobe:
         )
 
     def observe(self, seen: Observation) -> Observed | None:
-        outward = self._outside.of(seen)
+        if not seen.any(rows.STROBES) and self._episodes.silent:
+            return None
         thresholds = np.full(len(seen), self._settings.connections, np.int64)
         out = self._episodes.count(
             seen,
-            keys=outward.pair,
+            keys=seen.number(rows.PAIR),
             members=seen.dst,
-            weights=(outward.leaves & (seen.dst_port > 0)).astype(np.int64),
+            weights=seen.mark(rows.STROBES).astype(np.int64),
             thresholds=thresholds,
         )
         if out is None:

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import TCP, Observation
-from securenet_detection.behaviours.outside import PUSHING, Outside
+from securenet_detection.behaviours.outside import PUSHING
 from securenet_detection.settings import StateSettings, UnansweredCallsSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
 
@@ -23,8 +24,7 @@ from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
 class UnansweredCalls:
     """Key: source, destination and port."""
 
-    def __init__(self, settings: UnansweredCallsSettings, state: StateSettings, outside: Outside) -> None:
-        self._outside = outside
+    def __init__(self, settings: UnansweredCallsSettings, state: StateSettings) -> None:
         self._settings = settings
         self._episodes = Episodes(entities=state.entities, members=0, window_ns=int(settings.window_seconds * 1e9))
         self.definition = Definition(
@@ -43,13 +43,14 @@ class UnansweredCalls:
         )
 
     def observe(self, seen: Observation) -> Observed | None:
-        outward = self._outside.of(seen)
+        if not seen.any(rows.UNANSWERED) and self._episodes.silent:
+            return None
         thresholds = np.full(len(seen), self._settings.connections, np.int64)
         out = self._episodes.count(
             seen,
-            keys=outward.pair,
+            keys=seen.number(rows.PAIR),
             members=seen.dst,
-            weights=(outward.leaves & seen.failed & (seen.protocol == TCP)).astype(np.int64),
+            weights=seen.mark(rows.UNANSWERED).astype(np.int64),
             thresholds=thresholds,
         )
         if out is None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from securenet_detection.behaviours import kernels
+from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
-from securenet_detection.behaviours.observation import TCP, UDP, Observation
+from securenet_detection.behaviours.observation import Observation
 from securenet_detection.settings import StateSettings, VerticalScanSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
 
@@ -39,13 +39,14 @@ class VerticalScan:
         )
 
     def observe(self, seen: Observation) -> Observed | None:
-        ported = (seen.protocol == TCP) | (seen.protocol == UDP)
+        if not seen.any(rows.FAILED_PORTS) and self._episodes.silent:
+            return None
         thresholds = np.full(len(seen), self._settings.ports, np.int64)
         out = self._episodes.count(
             seen,
-            keys=kernels.combine(seen.src, seen.dst),
+            keys=seen.number(rows.HOSTS),
             members=(seen.dst_port << 8) | seen.protocol,
-            weights=(seen.failed & ported).astype(np.int64),
+            weights=seen.mark(rows.FAILED_PORTS).astype(np.int64),
             thresholds=thresholds,
         )
         if out is None:
