@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import reduce
+from functools import lru_cache, reduce
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours.interface import Definition
-from securenet_detection.behaviours.observation import Observation
+from securenet_detection.behaviours.observation import TCP, UDP, Observation
 from securenet_detection.threats import Skipped
+from securenet_flows.batch import REQUIRED
 
 Bool = NDArray[np.bool_]
+
+#: Marks of the flows that detectors judge, by protocols and ports.
+_MARKS: Final = {
+    ((TCP,), ()): rows.TCP_ROW,
+    ((TCP, UDP), ()): rows.PORTED,
+    ((TCP, UDP), (53,)): rows.LOOKUPS,
+    ((1, 58), ()): rows.ICMP,
+}
 
 
 def absences(
@@ -22,43 +33,67 @@ def absences(
 
     Detectors need the same few fields, so each column is looked at once, and most lack nothing.
     """
-    lacking: dict[str, Bool | None] = {}
-    judging: dict[tuple[tuple[int, ...], tuple[int, ...]], Bool | None] = {}
+    if not len(seen):
+        return (), {}
+    known: dict[str, Bool | bool] = {}
     everywhere: list[Skipped] = []
     somewhere: dict[str, tuple[str, Bool]] = {}
     for definition in definitions:
         for field in definition.required_fields:
-            absent = lacking[field] if field in lacking else lacking.setdefault(field, _absent(seen, field))
-            if absent is None:
+            absent = known[field] if field in known else known.setdefault(field, _absent(seen, field))
+            if absent is False:
                 continue
-            key = (definition.protocols, definition.ports)
-            judged = judging[key] if key in judging else judging.setdefault(key, _judged(seen, *key))
-            if judged is not None:
-                absent = absent & judged
-                if not absent.any():
+            if definition.protocols or definition.ports:
+                absent = _of_judged(absent, seen, definition)
+                if absent is False:
                     continue
-            if absent.all():
-                everywhere.append(Skipped(definition.name, f"{field} is absent"))
+            if absent is True:
+                everywhere.append(_skipped(definition.name, field))
                 somewhere.pop(definition.name, None)
                 break
-            somewhere.setdefault(definition.name, (f"{field} is absent", absent))
+            somewhere.setdefault(definition.name, (_skipped(definition.name, field).reason, absent))
     return tuple(everywhere), somewhere
 
 
-def _absent(seen: Observation, field: str) -> Bool | None:
-    """Rows without the field; None where there are none."""
-    if field in seen.batch.numeric and field not in seen.batch.present:
-        return None
-    absent = ~seen.batch.has(field)
-    return absent if absent.any() else None
+@lru_cache(256)
+def _skipped(name: str, field: str) -> Skipped:
+    return Skipped(name, f"{field} is absent")
 
 
-def _judged(seen: Observation, protocols: tuple[int, ...], ports: tuple[int, ...]) -> Bool | None:
-    """Rows of the given protocols and ports; None where any may be."""
+def _absent(seen: Observation, field: str) -> Bool | bool:
+    """Rows without the field; True for all, False for none."""
+    batch = seen.batch
+    if field in batch.numeric:
+        present = batch.present.get(field)
+        return False if present is None else _told(~present)
+    text = batch.text.get(field)
+    if text is None:
+        return field not in REQUIRED
+    return _told(text.codes < 0)
+
+
+def _of_judged(absent: Bool | bool, seen: Observation, definition: Definition) -> Bool | bool:
+    """Rows without a field among those that a detector judges; True for all rows, False for none."""
+    mark = _MARKS.get((definition.protocols, definition.ports))
+    if mark is not None and not seen.any(mark):
+        return False
+    return _told(absent & (_judged(seen, definition) if mark is None else seen.mark(mark)))
+
+
+def _told(found: Bool) -> Bool | bool:
+    # Counting takes a fraction of the time of any() and all() for few rows.
+    count = np.count_nonzero(found)
+    return True if count == len(found) else found if count else False
+
+
+def _judged(seen: Observation, definition: Definition) -> Bool:
+    """Rows of the protocols and ports that a detector judges."""
     masks = [
-        _among(column, values) for column, values in ((seen.protocol, protocols), (seen.dst_port, ports)) if values
+        _among(column, values)
+        for column, values in ((seen.protocol, definition.protocols), (seen.dst_port, definition.ports))
+        if values
     ]
-    return reduce(np.bitwise_and, masks) if masks else None
+    return reduce(np.bitwise_and, masks)
 
 
 def _among(column: NDArray[np.int64], values: tuple[int, ...]) -> Bool:

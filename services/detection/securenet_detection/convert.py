@@ -35,10 +35,10 @@ _INT64_MAX: Final = 2**63 - 1
 _MOST_DETECTORS: Final = 64
 
 
-def verdict(verdicts: Verdicts, row: int, *, details: bool = True) -> verdict_pb2.Verdict:
-    """The full verdict of a row, or what is left of it without details."""
-    message = verdict_pb2.Verdict()
-    _fill(message, verdicts, row, details=details)
+def response(verdicts: Verdicts, row: int, *, details: bool = True) -> detection_pb2.AnalyzeResponse:
+    """The answer with the full verdict of a row, or what is left of it without details."""
+    message = detection_pb2.AnalyzeResponse()
+    _fill(message.verdict, verdicts, row, details=details)
     return message
 
 

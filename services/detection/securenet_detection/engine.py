@@ -151,10 +151,9 @@ class Engine:
         names = self._names.read(batch)
         seen = Observation.of(batch, seed=self._seed, ordinal=state.ordinal, learn=learn, names=names)
         columns: Columns = []
+        # One set for the whole batch: another may take its place between batches.
+        state.intel.consult(None if self._intel is None else self._intel.index(origin.tenant))
         for behaviour in state.behaviours:
-            if isinstance(behaviour, ThreatIntel):
-                # One set for the whole batch: another may take its place between batches.
-                behaviour.consult(None if self._intel is None else self._intel.index(origin.tenant))
             observed = behaviour.observe(seen)
             if observed is not None:
                 columns.append((behaviour, observed))
@@ -209,9 +208,8 @@ class Engine:
         batch = FlowBatch(np.zeros(1, np.int64), zeros, zeros, np.full(1, 6, np.uint8), text=text)
         seen = Observation.of(batch, seed=self._seed, ordinal=1, learn=True, names=self._names.read(batch))
         columns: Columns = []
+        state.intel.warm_up()
         for behaviour in state.behaviours:
-            if isinstance(behaviour, ThreatIntel):
-                behaviour.warm_up()
             behaviour.observe(seen)
         state.model.judge(seen, np.ones(1), np.ones(1), 0.5)
         contributions.warm_up()
@@ -252,6 +250,8 @@ def _fuse(pieces: Sequence[NDArray[np.float64]], model: NDArray[np.float64]) -> 
 
 def _indicator_beside_behaviour(columns: Columns, rows: int) -> NDArray[np.bool_]:
     """Rows that a feed speaks of gravely, and that belong to a behaviour as well."""
+    if not any(isinstance(speaker, ThreatIntel) for speaker, _ in columns):
+        return np.zeros(rows, np.bool_)
     listed, behaving = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
     for speaker, observed in columns:
         if isinstance(speaker, ThreatIntel):
@@ -275,6 +275,6 @@ def _distinct_tactics(columns: Columns, rows: int) -> NDArray[np.int64]:
 def _skipped(state: FlowState, seen: Observation) -> tuple[tuple[Skipped, ...], Mapping[str, tuple[str, Bool]]]:
     """Detectors that judge no row of the batch, and those that lack a field in some."""
     everywhere, somewhere = absences((behaviour.definition for behaviour in state.behaviours), seen)
-    if any(isinstance(behaviour, ThreatIntel) and behaviour.index is None for behaviour in state.behaviours):
+    if state.intel.index is None:
         everywhere = (*everywhere, _NO_INTEL)
     return everywhere, somewhere

@@ -21,12 +21,12 @@ Float = NDArray[np.float64]
 WEIGHTS: Final[Float] = np.array([0.0, 0.15, 0.45, 0.75, 0.92])
 
 #: Risk from which a level holds.
-_MEDIUM: Final = 0.40
+MEDIUM: Final = 0.40
 _HIGH: Final = 0.70
 _CRITICAL: Final = 0.90
 
 #: The same number, computed another way, must not fall to the next lower level.
-_EPSILON: Final = 1e-9
+EPSILON: Final = 1e-9
 
 
 def risk(pieces: Float) -> Float:
@@ -61,7 +61,9 @@ def levels(risks: Float, tactics: NDArray[np.int64], certain: NDArray[np.bool_])
         certain: (n,), rows with both an indicator and a behaviour.
     """
     found = np.full(len(risks), ThreatLevel.LOW, np.uint8)
-    found += risks >= _MEDIUM - _EPSILON
-    found += risks >= _HIGH - _EPSILON
-    found += (risks >= _CRITICAL - _EPSILON) & ((tactics >= 2) | certain)
+    if risks.max(initial=0.0) < MEDIUM - EPSILON:
+        return found
+    found += risks >= MEDIUM - EPSILON
+    found += risks >= _HIGH - EPSILON
+    found += (risks >= _CRITICAL - EPSILON) & ((tactics >= 2) | certain)
     return found

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from operator import attrgetter
+from functools import reduce
+from operator import and_, attrgetter, or_
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -162,7 +163,10 @@ _RECORD_NUMBERS: Final = (
     "missed_bytes", "local_orig", "local_resp",
 )  # fmt: skip
 _RECORD_TEXTS: Final = ("service", "history", "sensor_id", "community_id")
-_numbers = attrgetter(*_RECORD_NUMBERS)
+_numbers = attrgetter(*_RECORD_NUMBERS, "conn_state")
+#: Columns of a row's numbers, and the bits of those that need no asking for presence.
+_ROW_NUMBERS: Final = (*_RECORD_NUMBERS, "conn_state", "duration_ns")
+_DURATION: Final = 1 << len(_ROW_NUMBERS) - 1
 _record_texts = attrgetter(*_RECORD_TEXTS)
 
 #: Columns of each application activity by its fields.
@@ -181,13 +185,19 @@ _ACTIVITIES: Final = {
 
 
 class FlowRow(NamedTuple):
-    """One flow record, checked, with absent fields left out of `numbers` and `texts`."""
+    """One flow record, checked, with absent fields left out of `more` and `texts`.
+
+    `numbers` are those of every kind of flow, 0 where absent, and `present` has a bit for each that is there; most rows
+    of a batch have the same ones, so their columns are made at once. What an application said beside is in `more`.
+    """
 
     start_time_ns: int
     src_addr: bytes
     dst_addr: bytes
     protocol: int
-    numbers: dict[str, int]
+    numbers: tuple[int, ...]
+    present: int
+    more: dict[str, int]
     texts: dict[str, str]
 
 
@@ -202,11 +212,15 @@ def flow_row(record: flow_pb2.FlowRecord) -> FlowRow:
         raise InvalidArgumentError.of("flow.start_time", "expected a time from 1678 to 2262")
     if not 0 < record.protocol < 256:
         raise InvalidArgumentError.of("flow.protocol", f"{record.protocol}; expected an IANA protocol number, 1 to 255")
-    numbers = {
-        name: value
-        for name, value in zip(_RECORD_NUMBERS, _numbers(record), strict=True)
-        if value or record.HasField(name)  # type: ignore[arg-type]  # mypy takes literals only
-    }
+    numbers = _numbers(record)
+    present, bit = 0, 1
+    for value, name in zip(numbers, _RECORD_NUMBERS, strict=False):
+        if value or record.HasField(name):  # type: ignore[arg-type]  # mypy takes literals only
+            present |= bit
+        bit <<= 1
+    if record.conn_state:
+        present |= bit
+    duration = 0
     texts = {
         name: value
         for name, value in zip(_RECORD_TEXTS, _record_texts(record), strict=True)
@@ -214,18 +228,24 @@ def flow_row(record: flow_pb2.FlowRecord) -> FlowRow:
     }
     if record.flow_id:
         texts["flow_id"] = record.flow_id
-    if record.conn_state:
-        numbers["conn_state"] = record.conn_state
     if record.HasField("duration"):
         duration = record.duration.seconds * 1_000_000_000 + record.duration.nanos
         if not 0 <= duration <= _INT64_MAX:
             raise InvalidArgumentError.of("flow.duration", "expected 0 to 292 years")
-        numbers["duration_ns"] = duration
+        present |= _DURATION
+    more: dict[str, int] = {}
     activity = record.WhichOneof("application")
     if activity is not None:
-        _read_activity(getattr(record, activity), _ACTIVITIES[activity], numbers, texts)
+        _read_activity(getattr(record, activity), _ACTIVITIES[activity], more, texts)
     return FlowRow(
-        start, _packed(record.src_ip, "src_ip"), _packed(record.dst_ip, "dst_ip"), record.protocol, numbers, texts
+        start,
+        _packed(record.src_ip, "src_ip"),
+        _packed(record.dst_ip, "dst_ip"),
+        record.protocol,
+        (*numbers, duration),
+        present,
+        more,
+        texts,
     )
 
 
@@ -283,22 +303,29 @@ def _packed(address: str, field: str) -> bytes:
 
 def rows_as_batch(rows: Sequence[FlowRow]) -> FlowBatch:
     """One batch of many rows, in their order."""
+    starts, sources, destinations, protocols, numbers, presences, more, texts = zip(*rows, strict=True)
     count = len(rows)
-    names = set().union(*(row.numbers for row in rows))
+    some, every = reduce(or_, presences), reduce(and_, presences)
+    table = np.array(numbers, np.int64).T
+    masks = np.array(presences, np.int64)
     numeric: dict[str, NDArray[np.generic]] = {}
     present: dict[str, NDArray[np.bool_]] = {}
-    for name in names:
-        numeric[name] = np.array([row.numbers.get(name, 0) for row in rows], NUMERIC[name])
-        mask = [name in row.numbers for row in rows]
+    for at, name in enumerate(_ROW_NUMBERS):
+        if some >> at & 1:
+            numeric[name] = table[at].astype(NUMERIC[name])
+            if not every >> at & 1:
+                present[name] = (masks >> at & 1).astype(np.bool_)
+    for name in set().union(*more):
+        numeric[name] = np.array([row.get(name, 0) for row in more], NUMERIC[name])
+        mask = [name in row for row in more]
         if not all(mask):
             present[name] = np.array(mask, np.bool_)
-    text_names = set().union(*(row.texts for row in rows))
     return FlowBatch(
-        start_time_ns=np.array([row.start_time_ns for row in rows], np.int64),
-        src_addr=np.frombuffer(b"".join(row.src_addr for row in rows), np.uint8).reshape(count, 16),
-        dst_addr=np.frombuffer(b"".join(row.dst_addr for row in rows), np.uint8).reshape(count, 16),
-        protocol=np.array([row.protocol for row in rows], np.uint8),
+        start_time_ns=np.array(starts, np.int64),
+        src_addr=np.frombuffer(bytearray().join(sources), np.uint8).reshape(count, 16),
+        dst_addr=np.frombuffer(bytearray().join(destinations), np.uint8).reshape(count, 16),
+        protocol=np.array(protocols, np.uint8),
         numeric=numeric,
-        text={name: Dictionary.encode(row.texts.get(name) for row in rows) for name in text_names},
+        text={name: Dictionary.encode([row.get(name) for row in texts]) for name in set().union(*texts)},
         present=present,
     )

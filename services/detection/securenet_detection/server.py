@@ -81,7 +81,7 @@ class _Asked(NamedTuple):
 
 @dataclass(slots=True)
 class _Answered:
-    verdict: verdict_pb2.Verdict
+    response: detection_pb2.AnalyzeResponse
     kept: asyncio.Task[None] | None
 
 
@@ -125,7 +125,7 @@ class DetectionServicer:
             answered = await self._batcher.submit(_Asked(row, taken, tenant, request.dry_run, taken.without_model))
         if answered.kept is not None:
             await asyncio.shield(answered.kept)
-        return detection_pb2.AnalyzeResponse(verdict=answered.verdict)
+        return answered.response
 
     def _score(self, batch: Sequence[_Asked]) -> list[_Answered]:
         """Scores calls that came together: neighbours of one tenant at a stretch, in order of arrival."""
@@ -144,7 +144,7 @@ class DetectionServicer:
             reporting = {*(row for row, _ in verdicts.sightings), *verdicts.again.tolist()}
             answers += [
                 _Answered(
-                    convert.verdict(verdicts, row, details=not asked.taken.without_details),
+                    convert.response(verdicts, row, details=not asked.taken.without_details),
                     kept if row in reporting else None,
                 )
                 for row, asked in enumerate(together)

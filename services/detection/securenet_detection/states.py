@@ -13,6 +13,7 @@ from typing import Final, Self
 from securenet_core.exceptions import ResourceExhaustedError
 from securenet_detection.behaviours.catalogue import behaviours
 from securenet_detection.behaviours.interface import Usage
+from securenet_detection.intel.threat_intel import ThreatIntel
 from securenet_detection.models.detector import ModelDetector
 from securenet_detection.repeats import Repeats
 from securenet_detection.settings import DetectorSettings, StateSettings
@@ -32,6 +33,8 @@ class FlowState:
 
     def __init__(self, settings: DetectorSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self.behaviours = behaviours(settings)
+        #: The one of them that is told with what to compare.
+        self.intel = next(behaviour for behaviour in self.behaviours if isinstance(behaviour, ThreatIntel))
         self.model = ModelDetector(settings.model, settings.state)
         self.context = SourceContext(settings.state.contexts)
         bounds = settings.state

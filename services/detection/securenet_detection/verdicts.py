@@ -116,10 +116,13 @@ class BatchVerdicts:
 
     def flow_id(self, row: int) -> str:
         """Identity of the flow as it came; empty where it had none."""
-        return self.seen.batch.texts("flow_id")[row] or ""
+        column = self.seen.batch.text.get("flow_id")
+        return "" if column is None else column[row] or ""
 
     def evidence(self, row: int) -> tuple[Evidence, ...]:
         """Reasons for the verdict of a row, the gravest first."""
+        if not self.evidence_columns:
+            return ()
         found = [
             _evidence(
                 self.origin, speaker, speaker.scope(self.seen, row), observed.at(row), self.seen, row, self.explanations
@@ -151,6 +154,8 @@ class BatchVerdicts:
 
     def skipped_at(self, row: int) -> tuple[Skipped, ...]:
         """Detectors that could not judge a row."""
+        if not self.partly:
+            return self.skipped
         here = tuple(Skipped(name, reason) for name, (reason, rows) in self.partly.items() if rows[row])
         return self.skipped + here if here else self.skipped
 
@@ -164,6 +169,8 @@ def sightings(  # noqa: PLR0917 - one call, from the engine
     explanations: Explanations,
 ) -> tuple[tuple[int, Sighting], ...]:
     """What the detectors have to report, with the row that made it, in row order."""
+    if not columns:
+        return ()
     finder = FlowFinder(seen.batch)
     reports = [
         (

@@ -16,7 +16,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from securenet_flows.batch import CONN_STATES, FlowBatch
+from securenet_flows.batch import CONN_STATES, NUMERIC, FlowBatch
 from securenet_flows.features import FEATURES, Column
 from securenet_flows.kernel_memory import borrowed, prefetch
 from securenet_flows.source_context import (
@@ -36,6 +36,7 @@ _FAILED: Final = np.array([name in ("S0", "REJ", "RSTOS0") for name in CONN_STAT
 _ESTABLISHED: Final = np.array([name in ("SF", "S1", "S2", "S3") for name in CONN_STATES])
 _RESET: Final = np.array([name in ("RSTO", "RSTR", "RSTRH") for name in CONN_STATES])
 _OTH: Final = CONN_STATES.index("OTH")
+_LAST: Final = len(CONN_STATES) - 1
 
 #: Port class by port: 0 auth, 1 web, 2 DNS, 3 any other below 1024, 4 any other.
 _PORT_CLASS: Final = np.array(
@@ -52,6 +53,9 @@ _BITS: Final = BITMAP_WORDS * 64
 _SHAPE_COLUMNS: Final = (
     "duration_ns", "orig_bytes", "resp_bytes", "orig_pkts", "resp_pkts", "conn_state", "dst_port",
 )  # fmt: skip
+
+#: Where payload is counted from, for exporters that count the bytes of IP alone.
+_OF_IP: Final = {"orig_bytes": "orig_ip_bytes", "resp_bytes": "resp_ip_bytes"}
 
 
 def _in(dtype: types.Type, ndim: int = 1) -> types.Array:
@@ -128,8 +132,11 @@ def _seconds(before: _Array, now: _Array) -> float:
     return float(np.uint64(now) - np.uint64(before)) / 1e9 if now > before else 0.0
 
 
-@numba.njit(types.void(_in(types.uint8), _COLUMN_TYPES, _out(types.float32, 2)), cache=True, nogil=True)
-def _shape(protocol: _Array, columns: _Array, out: _Array) -> None:
+@numba.njit(
+    types.void(_in(types.uint8), _COLUMN_TYPES, _out(types.boolean), _out(types.float32, 2)), cache=True, nogil=True
+)
+def _shape(protocol: _Array, columns: _Array, failed_rows: _Array, out: _Array) -> None:
+    """The features of a flow's own shape, and whether nobody answered it."""
     (
         duration, has_duration, orig_bytes, has_orig_bytes, resp_bytes, has_resp_bytes, orig_pkts, has_orig_pkts,
         resp_pkts, has_resp_pkts, state, has_state, port, has_port,
@@ -159,6 +166,10 @@ def _shape(protocol: _Array, columns: _Array, out: _Array) -> None:
         else:
             row[Column.STATE_FAILED] = row[Column.STATE_ESTABLISHED] = nan
             row[Column.STATE_RESET] = row[Column.STATE_OTHER] = nan
+        # After conn_state or, without it, after the responder's packets.
+        silent = has_resp_pkts[i] and resp_pkts[i] == 0
+        kind = min(state[i], _LAST)
+        failed_rows[i] = (_FAILED[kind] or (kind == _OTH and silent)) if has_state[i] else silent
         icmp = protocol[i] == 1 or protocol[i] == 58
         row[Column.PROTOCOL_TCP] = 1.0 if protocol[i] == 6 else 0.0
         row[Column.PROTOCOL_UDP] = 1.0 if protocol[i] == 17 else 0.0
@@ -376,14 +387,6 @@ def _context(  # noqa: PLR0912, PLR0915, PLR0917 - read, then learn, for three t
             counters[0] += 1
 
 
-def _failed(batch: FlowBatch) -> NDArray[np.bool_]:
-    """Boolean (n,): flows that nobody answered, after conn_state or, without it, after the responder's packets."""
-    state = np.minimum(batch.number("conn_state"), len(CONN_STATES) - 1)
-    silent = batch.has("resp_pkts") & (batch.number("resp_pkts") == 0)
-    by_state = _FAILED[state] | ((state == _OTH) & silent)
-    return np.ascontiguousarray(np.where(batch.has("conn_state"), by_state, silent), dtype=np.bool_)
-
-
 #: Bytes of IP and transport headers of a packet by protocol; TCP with the time stamps that most segments carry. A few
 #: bytes a packet are next to nothing in a logarithm of payload.
 _HEADERS: Final = np.full(256, 20, np.int64)
@@ -397,8 +400,6 @@ _MOST_PACKETS: Final = 1 << 48
 def _payload(batch: FlowBatch, side: str, protocol: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """int64 (n,) payload bytes and whether they are known; from IP bytes where the exporter counts those alone."""
     told, bytes_ = batch.has(f"{side}_bytes"), batch.number(f"{side}_bytes")
-    if f"{side}_ip_bytes" not in batch.numeric or told.all():
-        return np.ascontiguousarray(bytes_), np.ascontiguousarray(told)
     packets = np.clip(batch.number(f"{side}_pkts"), 0, _MOST_PACKETS)
     left = np.maximum(batch.number(f"{side}_ip_bytes"), 0) - packets * _HEADERS[protocol]
     known = told | (batch.has(f"{side}_ip_bytes") & batch.has(f"{side}_pkts"))
@@ -407,26 +408,33 @@ def _payload(batch: FlowBatch, side: str, protocol: NDArray[np.uint8]) -> tuple[
 
 def compute(batch: FlowBatch, context: SourceContext, *, learn: bool) -> NDArray[np.float32]:
     """The matrix of :func:`securenet_flows.features.features`."""
-    out = np.empty((len(batch), _COLUMNS), np.float32)
-    if not len(batch):
+    rows = len(batch)
+    out = np.empty((rows, _COLUMNS), np.float32)
+    if not rows:
         return out
     protocol = np.ascontiguousarray(batch.protocol)
+    numeric, present = batch.numeric, batch.present
+    all_, none = np.ones(rows, np.bool_), np.zeros(rows, np.bool_)
     shape: list[NDArray[np.generic]] = []
     for name in _SHAPE_COLUMNS:
-        if name in {"orig_bytes", "resp_bytes"}:
+        column = numeric.get(name)
+        whole = column is not None and name not in present
+        if not whole and name in _OF_IP and _OF_IP[name] in numeric:
             shape += _payload(batch, name[:4], protocol)
-            continue
-        shape.append(np.ascontiguousarray(batch.number(name)))
-        shape.append(np.ascontiguousarray(batch.has(name)))
-    _shape(protocol, tuple(shape), out)
+        elif column is None:
+            shape += (np.zeros(rows, NUMERIC[name]), none)
+        else:
+            shape += (np.ascontiguousarray(column), all_ if whole else np.ascontiguousarray(present[name]))
+    failed = np.empty(rows, np.bool_)
+    _shape(protocol, tuple(shape), failed, out)
     flows = (
         np.ascontiguousarray(batch.start_time_ns),
         np.ascontiguousarray(batch.src_addr).view(np.uint64),
         np.ascontiguousarray(batch.dst_addr).view(np.uint64),
         shape[-2],
         protocol,
-        _failed(batch),
+        failed,
     )
-    tables = tuple(tuple(t.arrays().values()) for t in (context.source, context.destination, context.pair))
-    _context(flows, learn, tables, context.counters, np.empty((len(batch), 2), np.uint64), out)
+    tables = tuple(table.all for table in (context.source, context.destination, context.pair))
+    _context(flows, learn, tables, context.counters, np.empty((rows, 2), np.uint64), out)
     return out

@@ -65,6 +65,11 @@ class Table:
             bits=np.zeros((slots if distinct else 1, 4, BITMAP_WORDS), np.uint64),
         )
 
+    @property
+    def all(self) -> tuple[NDArray[np.generic], ...]:
+        """The arrays, as the loops take them."""
+        return self.keys, self.touched, self.seen_ns, self.values, self.bits
+
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The arrays by name, for a snapshot."""
         return {name: getattr(self, name) for name in ("keys", "touched", "seen_ns", "values", "bits")}

@@ -49,10 +49,8 @@ def detectors() -> list[Any]:
             STATE,
             outside,
         ),
-        Strobe(StrobeSettings(connections=5, window_seconds=60), STATE, outside),
-        Exfiltration(
-            ExfiltrationSettings(bytes=20_000, unusual_bytes=5000, history_hours=2, window_seconds=60), STATE, outside
-        ),
+        Strobe(StrobeSettings(connections=5, window_seconds=60), STATE),
+        Exfiltration(ExfiltrationSettings(bytes=20_000, unusual_bytes=5000, history_hours=2, window_seconds=60), STATE),
         Flood(FloodSettings(connections_per_second=1, sources=3, packets_per_second=4, hold_seconds=20), STATE),
     ]
 

@@ -106,7 +106,7 @@ class Episodes:
         graded: NDArray[np.bool_] | None = None,
     ) -> Int64 | None:
         """Counts rows in their entities' windows: :func:`.kernels.count_in_window`; None where no row has evidence."""
-        if self.silent and not weights.any():
+        if self.silent and not np.count_nonzero(weights):
             return None
         out = np.zeros((len(seen), 7), np.int64)
         sampled = np.empty((len(seen), 2), np.int64)

@@ -104,7 +104,7 @@ class OddPort:
             return None
         odd, strict = self._judge(seen)
         odd &= seen.mark(rows.ANSWERED)
-        if self._episodes.silent and not odd.any():
+        if self._episodes.silent and not np.count_nonzero(odd):
             return None
         thresholds = np.full(len(seen), self._settings.flows, np.int64)
         out = self._episodes.count(

@@ -14,7 +14,7 @@ from securenet_detection.behaviours import kernels
 from securenet_detection.behaviours.episodes import Episodes
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
-from securenet_detection.fusion import levels
+from securenet_detection.fusion import EPSILON, MEDIUM, levels
 from securenet_detection.settings import ModelDetectorSettings, StateSettings
 from securenet_detection.threats import AnalyticType, ThreatLevel
 
@@ -52,11 +52,11 @@ class ModelDetector:
             pieces: (n,), the model's pieces of risk.
             medium: probability from which the model says MEDIUM.
         """
+        if pieces.max() < MEDIUM - EPSILON:
+            return None
         rows = len(seen)
         level = levels(pieces, np.zeros(rows, np.int64), np.zeros(rows, np.bool_))
         suspected = level >= ThreatLevel.MEDIUM
-        if not suspected.any():
-            return None
         out = self._episodes.count(
             seen,
             keys=kernels.combine(seen.src, (seen.dst_port << 1) | seen.dst_local),

@@ -31,7 +31,7 @@ def uses(hosts: Any, dst: Any, *, first: Any = 0, **extra: Any) -> Any:
 
 
 def last(outside: Any, batch: Any, flows: Any, *, learn: bool = True) -> int:
-    return int(outside.of(Observation.of(batch(flows), seed=5, ordinal=1, learn=learn)).prevalence[-1])
+    return int(outside.prevalence(Observation.of(batch(flows), seed=5, ordinal=1, learn=learn))[-1])
 
 
 def test_without_other_hosts_nothing_is_known(outside: Any, batch: Any) -> None:
