@@ -162,7 +162,7 @@ class DetectionServicer:
             answers = self._score([_Asked(row, taken, tenant, request.dry_run, shed) for row in rows])
         for kept in {answered.kept for answered in answers if answered.kept is not None}:
             await asyncio.shield(kept)
-        return peers_pb2.AnalyzeTogetherResponse(verdicts=[answered.verdict for answered in answers])
+        return peers_pb2.AnalyzeTogetherResponse(verdicts=[answered.response.verdict for answered in answers])
 
     async def AnalyzeBatch(
         self, request: detection_pb2.AnalyzeBatchRequest, _context: Any
