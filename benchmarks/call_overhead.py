@@ -103,23 +103,28 @@ class Target:
     address: str
     pids: tuple[int, ...]
 
-    def cpu_seconds(self) -> float:
-        """What its processes have used."""
-        ticks = 0
+    def each_cpu_seconds(self) -> list[float]:
+        """What each of its processes has used."""
+        found = []
         for pid in self.pids:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+            found.append((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
+        return found
+
+    def cpu_seconds(self) -> float:
+        """What its processes have used."""
+        return sum(self.each_cpu_seconds())
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What one load found: calls a second, seconds at two quantiles, CPU seconds a call."""
+    """What one load found: calls a second, seconds at two quantiles, CPU seconds a call, of all and of the busiest."""
 
     rate: float
     p50: float
     p99: float
     cpu: float
+    busiest: float
 
 
 @contextmanager
@@ -177,14 +182,14 @@ def load(target: Target, folder: Path, in_flight: int, seconds: int) -> Figures:
     """Drives a server with so many calls at once over at most eight connections."""
     clients, log = min(8, in_flight), folder / "h2load"
     log.unlink(missing_ok=True)
-    begun = target.cpu_seconds()
+    begun = target.each_cpu_seconds()
     result = subprocess.run(
         ["h2load", "-c", str(clients), "-m", str(in_flight // clients), "-D", str(seconds), "--warm-up-time", "1",
          "-t", "1", "-d", str(folder / "body"), "-H", "content-type: application/grpc", "-H", "te: trailers",
          f"--log-file={log}", f"http://{target.address}{PATH}"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    used = target.cpu_seconds() - begun
+    used = [after - before for before, after in zip(begun, target.each_cpu_seconds(), strict=True)]
     failed = re.search(r"requests: .*?, (\d+) done, .*, (\d+) failed, (\d+) errored", result.stdout)
     data = re.search(r"traffic: .*\((\d+)\) data", result.stdout)
     # An error of gRPC is a success of HTTP, without data.
@@ -202,7 +207,13 @@ def load(target: Target, folder: Path, in_flight: int, seconds: int) -> Figures:
     took = sorted(int(line.rpartition("\t")[2]) for line in log.read_text().splitlines())
     # The processes also worked in the second of warm-up, at the same rate.
     calls = float(rate[1]) * (seconds + 1)
-    return Figures(float(rate[1]), took[len(took) // 2] / 1e6, took[len(took) * 99 // 100] / 1e6, used / calls)
+    return Figures(
+        float(rate[1]),
+        took[len(took) // 2] / 1e6,
+        took[len(took) * 99 // 100] / 1e6,
+        sum(used) / calls,
+        max(used) / calls,
+    )
 
 
 def pin(target: Target, cores: set[int]) -> None:
@@ -288,8 +299,13 @@ def several(
                 ]
                 ratio = statistics.median(both.rate / alone.rate for alone, both in found)
                 rate = statistics.median(both.rate for _, both in found)
-                name = f"analyze-{arguments.processes}-processes-{in_flight}-in-flight-rate"
-                yield line(name, rate, "calls/s", "one process", ratio)
+                name = f"analyze-{arguments.processes}-processes-{in_flight}-in-flight"
+                yield line(f"{name}-rate", rate, "calls/s", "one process", ratio)
+                # What a core for each would make of it, however busy this machine is: the busiest sets the pace.
+                alone = statistics.median(one.busiest for one, _ in found)
+                for kind, cpu in (("cpu", "cpu"), ("busiest-cpu", "busiest")):
+                    used = statistics.median(getattr(both, cpu) for _, both in found)
+                    yield line(f"{name}-{kind}", used * 1e6, "µs/call", "one process", used / alone)
 
 
 def main() -> int:

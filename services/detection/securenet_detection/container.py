@@ -207,7 +207,7 @@ async def _meet_peers(
         yield local
         return
     servicers = {DESCRIPTOR: local, PEER_DESCRIPTOR: local}
-    owners = Owners(place, batch_limit=settings.batch_limit, batch_window=settings.batch_window)
+    owners = Owners(place, batch_limit=settings.batch_limit)
     async with serve_peers(place, PEER_POLICY, servicers, grace=settings.grace):
         yield OwnedServicer(local, owners, stream_window=settings.stream_window)
         await owners.close()

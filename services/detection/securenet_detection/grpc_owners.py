@@ -23,12 +23,10 @@ from typing import Any, Final, NamedTuple
 import grpc
 
 from securenet.detection.v1 import detection_pb2, detection_pb2_grpc, flow_pb2, peers_pb2, peers_pb2_grpc, verdict_pb2
-from securenet_core.exceptions import UnavailableError
+from securenet_core.exceptions import InvalidArgumentError, UnavailableError
 from securenet_core.peers import Place, open_peer_channel, peer_metadata
 from securenet_core.principal import current_principal
 from securenet_core.status import from_rpc_error
-from securenet_detection import grpc_flows
-from securenet_detection.batching import Batcher
 from securenet_detection.lanes import by_lane
 from securenet_detection.server import DetectionServicer
 
@@ -40,51 +38,65 @@ class _Asked(NamedTuple):
     flow: flow_pb2.FlowRecord
     tenant: str
     dry_run: bool
-
-
-class _Sent(NamedTuple):
-    """A call among those that went together."""
-
-    answer: asyncio.Task[peers_pb2.AnalyzeTogetherResponse]
-    position: int
+    answer: asyncio.Future[verdict_pb2.Verdict]
 
 
 class Peer:
     """Another process of the service.
 
+    One message of joined calls is on its way at a time: what comes meanwhile goes together when it is answered.
+
     Args:
         channel: to it.
-        batch_limit, batch_window: of calls of one flow.
+        batch_limit: calls of one flow that are joined at most.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, *, batch_limit: int, batch_window: float) -> None:
+    def __init__(self, channel: grpc.aio.Channel, *, batch_limit: int) -> None:
         self._channel = channel
         self._detection: Any = detection_pb2_grpc.DetectionServiceStub(channel)
         self._peers: Any = peers_pb2_grpc.PeerServiceStub(channel)
-        self._batcher = Batcher(self._send, limit=batch_limit, window=batch_window)
+        self._batch_limit = batch_limit
+        self._waiting: list[_Asked] = []
+        self._sending: asyncio.Task[None] | None = None
 
     async def analyze(self, flow: flow_pb2.FlowRecord, tenant: str, *, dry_run: bool) -> verdict_pb2.Verdict:
         """The verdict of one flow."""
-        sent = await self._batcher.submit(_Asked(flow, tenant, dry_run))
-        # One caller that goes away takes nobody else's answer with it.
-        response = await asyncio.shield(sent.answer)
-        return response.verdicts[sent.position]
+        asked = _Asked(flow, tenant, dry_run, asyncio.get_running_loop().create_future())
+        self._waiting.append(asked)
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send())
+        return await asked.answer
 
-    def _send(self, batch: Sequence[_Asked]) -> list[_Sent]:
-        together: dict[tuple[str, bool], list[flow_pb2.FlowRecord]] = {}
-        positions = []
-        for asked in batch:
-            flows = together.setdefault((asked.tenant, asked.dry_run), [])
-            positions.append(len(flows))
-            flows.append(asked.flow)
-        tasks = {
-            (tenant, dry_run): asyncio.create_task(self._together(flows, tenant, dry_run=dry_run))
-            for (tenant, dry_run), flows in together.items()
-        }
-        return [
-            _Sent(tasks[asked.tenant, asked.dry_run], position)
-            for asked, position in zip(batch, positions, strict=True)
-        ]
+    async def _send(self) -> None:
+        try:
+            while self._waiting:
+                first = self._waiting[0]
+                waiting = [asked for asked in self._waiting if not asked.answer.cancelled()]
+                batch = [asked for asked in waiting if asked[1:3] == first[1:3]][: self._batch_limit]
+                taken = set(map(id, batch))
+                self._waiting = [asked for asked in waiting if id(asked) not in taken]
+                await self._answer(batch)
+        finally:
+            self._sending = None
+
+    async def _answer(self, batch: Sequence[_Asked]) -> None:
+        if not batch:
+            return
+        try:
+            response = await self._together([asked.flow for asked in batch], batch[0].tenant, dry_run=batch[0].dry_run)
+        except InvalidArgumentError as error:
+            if len(batch) > 1:
+                # Nothing was scored yet. What cannot be right fails alone.
+                for asked in batch:
+                    await self._answer([asked])
+            else:
+                _fail(batch, error)
+        except Exception as error:  # noqa: BLE001 - every caller must hear of it
+            _fail(batch, error)
+        else:
+            for asked, verdict in zip(batch, response.verdicts, strict=True):
+                if not asked.answer.done():
+                    asked.answer.set_result(verdict)
 
     async def _together(
         self, flows: Sequence[flow_pb2.FlowRecord], tenant: str, *, dry_run: bool
@@ -138,23 +150,26 @@ class Peer:
             ) from None
 
 
+def _fail(batch: Sequence[_Asked], error: Exception) -> None:
+    for asked in batch:
+        if not asked.answer.done():
+            asked.answer.set_exception(error)
+
+
 class Owners:
     """The other processes, by what they own.
 
     Args:
         place: of this process.
-        batch_limit, batch_window: of calls of one flow that are handed on.
+        batch_limit: calls of one flow that are handed on together at most.
     """
 
-    def __init__(self, place: Place, *, batch_limit: int, batch_window: float) -> None:
+    def __init__(self, place: Place, *, batch_limit: int) -> None:
         self._place = place
         self._channels = {
             number: open_peer_channel(place, number) for number in range(place.count) if number != place.number
         }
-        self._peers = {
-            number: Peer(channel, batch_limit=batch_limit, batch_window=batch_window)
-            for number, channel in self._channels.items()
-        }
+        self._peers = {number: Peer(channel, batch_limit=batch_limit) for number, channel in self._channels.items()}
 
     def elsewhere(self, tenant: str, scope: str) -> Peer | None:
         """The process that owns a state; None where this one does."""
@@ -198,8 +213,6 @@ class OwnedServicer:
         peer = self._owners.elsewhere(tenant, "")
         if peer is None:
             return await self._local.Analyze(request, context)
-        # What cannot be right must fail here, alone.
-        grpc_flows.flow_row(request.flow)
         return detection_pb2.AnalyzeResponse(verdict=await peer.analyze(request.flow, tenant, dry_run=request.dry_run))
 
     async def AnalyzeBatch(  # noqa: N802 - likewise

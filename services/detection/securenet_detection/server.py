@@ -158,7 +158,8 @@ class DetectionServicer:
         """Scores calls that another process of the service took."""
         with self._analysis.take(len(request.flows)) as taken:
             tenant, shed = current_principal().tenant, taken.without_model
-            rows = map(grpc_flows.flow_row, request.flows)
+            # All are read before any is scored: where one cannot be right, nothing was done.
+            rows = [grpc_flows.flow_row(flow) for flow in request.flows]
             answers = self._score([_Asked(row, taken, tenant, request.dry_run, shed) for row in rows])
         for kept in {answered.kept for answered in answers if answered.kept is not None}:
             await asyncio.shield(kept)
