@@ -7,7 +7,7 @@ Settings of detectors are nested: SECURENET_DETECTION_DETECTORS__HORIZONTAL_SCAN
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
@@ -21,7 +21,10 @@ def _power_of_two(value: int) -> int:
     return value
 
 
-Slots = Annotated[int, Field(ge=64, le=1 << 24), AfterValidator(_power_of_two)]
+#: Slots of the smallest table.
+_FEWEST: Final = 64
+
+Slots = Annotated[int, Field(ge=_FEWEST, le=1 << 24), AfterValidator(_power_of_two)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Bytes = Annotated[int, Field(ge=1, le=1 << 50)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86_400)]
@@ -34,10 +37,13 @@ class _Part(BaseModel):
 
 
 class StateSettings(_Part):
-    """How much a detector remembers, for each tenant. 65,536 entities take 18 MB, 262,144 members 8 MB, once used."""
+    """How much a detector remembers, for each tenant. 65,536 entities take 13 MB, 262,144 members 8 MB, once used; all
+    tables of a tenant together 400 MB at most."""
 
     entities: Slots = 1 << 16
-    """Entities (sources, pairs) remembered by each detector; a power of two."""
+    """Entities (sources, pairs) remembered by each detector; a power of two. Detectors of what few do (tunnels in ICMP,
+    mining, odd ports, generated names, indicators, the model's suspicions) or that have few entities (victims) remember
+    a quarter as many."""
 
     members: Slots = 1 << 18
     """Members of their sets (destinations, ports) remembered by each detector that tells them apart; a power of two."""
@@ -76,6 +82,11 @@ class StateSettings(_Part):
 
     hash_seed: Annotated[int, Field(ge=0, lt=1 << 62)] | None = None
     """Key of the hashes that place entities in tables. Absent: drawn at start, so that nobody can aim at a bucket."""
+
+    @property
+    def seldom(self) -> StateSettings:
+        """Bounds of detectors of which few sources or pairs are entities."""
+        return self.model_copy(update={"entities": max(self.entities // 4, _FEWEST)})
 
 
 class HorizontalScanSettings(_Part):

@@ -35,7 +35,7 @@ class FlowState:
         self.behaviours = behaviours(settings)
         #: The one of them that is told with what to compare.
         self.intel = next(behaviour for behaviour in self.behaviours if isinstance(behaviour, ThreatIntel))
-        self.model = ModelDetector(settings.model, settings.state)
+        self.model = ModelDetector(settings.model, settings.state.seldom)
         self.context = SourceContext(settings.state.contexts)
         bounds = settings.state
         self.repeats = Repeats(

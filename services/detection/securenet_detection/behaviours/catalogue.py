@@ -29,24 +29,25 @@ from securenet_detection.settings import DetectorSettings
 def behaviours(settings: DetectorSettings) -> tuple[Behaviour, ...]:
     """One of each, with empty tables, for one tenant; by name."""
     outside = Outside(settings.prevalence, settings.state)
+    seldom = settings.state.seldom
     return (
         Beacon(settings.beacon, settings.state, outside),
         BruteForce(settings.brute_force, settings.state),
-        Cryptomining(settings.cryptomining, settings.state),
-        Dga(settings.dga, settings.state),
-        DistributedScan(settings.distributed_scan, settings.state),
+        Cryptomining(settings.cryptomining, seldom),
+        Dga(settings.dga, seldom),
+        DistributedScan(settings.distributed_scan, seldom),
         DnsTunnel(settings.dns_tunnel, settings.state),
         Exfiltration(settings.exfiltration, settings.state),
-        Flood(settings.flood, settings.state),
+        Flood(settings.flood, seldom),
         HorizontalScan(settings.horizontal_scan, settings.state),
-        IcmpTunnel(settings.icmp_tunnel, settings.state),
+        IcmpTunnel(settings.icmp_tunnel, seldom),
         LateralMovement(settings.lateral_movement, settings.state),
         LongConnection(settings.long_connection, settings.state, outside),
-        OddPort(settings.odd_port, settings.state),
+        OddPort(settings.odd_port, seldom),
         PasswordSpray(settings.password_spray, settings.brute_force, settings.state),
         SequentialScan(settings.sequential_scan, settings.state),
         Strobe(settings.strobe, settings.state),
-        ThreatIntel(settings.threat_intel, settings.state),
+        ThreatIntel(settings.threat_intel, seldom),
         UnansweredCalls(settings.unanswered_calls, settings.state),
         VerticalScan(settings.vertical_scan, settings.state),
     )
