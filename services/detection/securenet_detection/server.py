@@ -160,7 +160,9 @@ class DetectionServicer:
             tenant, shed = current_principal().tenant, taken.without_model
             # All are read before any is scored: where one cannot be right, nothing was done.
             rows = [grpc_flows.flow_row(flow) for flow in request.flows]
-            answers = self._score([_Asked(row, taken, tenant, request.dry_run, shed) for row in rows])
+            asked = [_Asked(row, taken, tenant, request.dry_run, shed) for row in rows]
+            # With the calls that came to this process itself: a batch costs much more than a flow in it.
+            answers = await asyncio.gather(*map(self._batcher.submit, asked))
         for kept in {answered.kept for answered in answers if answered.kept is not None}:
             await asyncio.shield(kept)
         return peers_pb2.AnalyzeTogetherResponse(verdicts=[answered.response.verdict for answered in answers])
