@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Protocol
 
 import numpy as np
@@ -241,10 +242,9 @@ def _fuse(pieces: Sequence[NDArray[np.float64]], model: NDArray[np.float64]) -> 
     """Risk of evidence and model together; only rows with evidence are worth the sorting."""
     if not pieces:
         return model
+    rows = np.flatnonzero(reduce(np.bitwise_or, (piece > 0 for piece in pieces)))
     fused = model.copy()
-    matrix = np.stack([*pieces, model], axis=1)
-    rows = np.flatnonzero(matrix[:, :-1].any(axis=1))
-    fused[rows] = fusion.risk(matrix[rows])
+    fused[rows] = fusion.risk(np.stack([piece[rows] for piece in (*pieces, model)], axis=1))
     return fused
 
 

@@ -54,6 +54,11 @@ class FlowFinder:
         texts = self._batch.text.get("flow_id")
         if texts is None or not texts.values:
             return {}
+        if texts.in_order:
+            rows = dict(zip(texts.values, range(len(texts)), strict=True))
+            if len(rows) == len(texts):
+                rows.pop("", None)
+                return rows
         # Without a loop of ours, since a batch has thousands of rows. Code −1, absent, picks the empty name at the end.
         lookup = (*texts.values, "")
         picked = itemgetter(*texts.codes.tolist())(lookup) if len(texts) > 1 else (texts[0] or "",)

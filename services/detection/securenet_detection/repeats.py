@@ -198,8 +198,7 @@ def _hashes(texts: Dictionary) -> Int64:
     codes = texts.codes
     if not len(codes):
         return np.zeros(0, np.int64)
-    if len(texts.values) == len(codes) and codes[0] == 0 and (codes[1:] > codes[:-1]).all():
-        # A value a row, in the order of the rows: so sensors send them.
+    if texts.in_order:
         return np.fromiter(map(hash, texts.values), np.int64, len(codes))
     picked: Sequence[str] = (
         itemgetter(*codes.tolist())(texts.values) if len(codes) > 1 else (texts.values[int(codes[0])],)

@@ -115,6 +115,12 @@ class Dictionary:
         code = int(self.codes[row])
         return None if code < 0 else self.values[code]
 
+    @property
+    def in_order(self) -> bool:
+        """Whether row i holds value i, as where sensors send a text a row."""
+        codes = self.codes
+        return len(self.values) == len(codes) > 0 and codes[0] == 0 and bool((codes[1:] > codes[:-1]).all())
+
     def decode(self) -> list[str | None]:
         """One text or None a row."""
         lookup: tuple[str | None, ...] = (*self.values, None)

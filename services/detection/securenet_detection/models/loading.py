@@ -105,7 +105,7 @@ def load_model(
         else _attempt(partial(Explainer, ensemble, names, medians), limitations, "contributions")
     )
     if explainer is not None:
-        explainer.values(features[0])
+        explainer.values(features[:1])
     return ServingModel(
         reference=ModelReference(artifact.name, promotion.alias, artifact.digest),
         classifier=classifier,
