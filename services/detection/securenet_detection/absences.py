@@ -35,11 +35,14 @@ def absences(
     """
     if not len(seen):
         return (), {}
+    numeric, present = seen.batch.numeric, seen.batch.present
     known: dict[str, Bool | bool] = {}
     everywhere: list[Skipped] = []
     somewhere: dict[str, tuple[str, Bool]] = {}
     for definition in definitions:
         for field in definition.required_fields:
+            if field in numeric and field not in present:
+                continue
             absent = known[field] if field in known else known.setdefault(field, _absent(seen, field))
             if absent is False:
                 continue

@@ -274,7 +274,7 @@ def _distinct_tactics(columns: Columns, rows: int) -> NDArray[np.int64]:
 
 def _skipped(state: FlowState, seen: Observation) -> tuple[tuple[Skipped, ...], Mapping[str, tuple[str, Bool]]]:
     """Detectors that judge no row of the batch, and those that lack a field in some."""
-    everywhere, somewhere = absences((behaviour.definition for behaviour in state.behaviours), seen)
+    everywhere, somewhere = absences(state.definitions, seen)
     if state.intel.index is None:
         everywhere = (*everywhere, _NO_INTEL)
     return everywhere, somewhere

@@ -306,13 +306,13 @@ def rows_as_batch(rows: Sequence[FlowRow]) -> FlowBatch:
     starts, sources, destinations, protocols, numbers, presences, more, texts = zip(*rows, strict=True)
     count = len(rows)
     some, every = reduce(or_, presences), reduce(and_, presences)
-    table = np.array(numbers, np.int64).T
+    table = np.ascontiguousarray(np.array(numbers, np.int64).T)
     masks = np.array(presences, np.int64)
     numeric: dict[str, NDArray[np.generic]] = {}
     present: dict[str, NDArray[np.bool_]] = {}
     for at, name in enumerate(_ROW_NUMBERS):
         if some >> at & 1:
-            numeric[name] = table[at].astype(NUMERIC[name])
+            numeric[name] = table[at].astype(NUMERIC[name], copy=False)
             if not every >> at & 1:
                 present[name] = (masks >> at & 1).astype(np.bool_)
     for name in set().union(*more):

@@ -33,6 +33,8 @@ class FlowState:
 
     def __init__(self, settings: DetectorSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self.behaviours = behaviours(settings)
+        #: What they say of themselves.
+        self.definitions = tuple(behaviour.definition for behaviour in self.behaviours)
         #: The one of them that is told with what to compare.
         self.intel = next(behaviour for behaviour in self.behaviours if isinstance(behaviour, ThreatIntel))
         self.model = ModelDetector(settings.model, settings.state.seldom)

@@ -435,6 +435,5 @@ def compute(batch: FlowBatch, context: SourceContext, *, learn: bool) -> NDArray
         protocol,
         failed,
     )
-    tables = tuple(table.all for table in (context.source, context.destination, context.pair))
-    _context(flows, learn, tables, context.counters, np.empty((rows, 2), np.uint64), out)
+    _context(flows, learn, context.tables, context.counters, np.empty((rows, 2), np.uint64), out)
     return out

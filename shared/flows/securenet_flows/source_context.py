@@ -90,7 +90,7 @@ class SourceContext:
         ValueError: `slots` is no power of two or outside its bounds.
     """
 
-    __slots__ = ("counters", "destination", "pair", "slots", "source")
+    __slots__ = ("counters", "destination", "pair", "slots", "source", "tables")
 
     def __init__(self, slots: int = 1 << 16) -> None:
         if slots & (slots - 1) or not SLOTS[0] <= slots <= SLOTS[1]:
@@ -99,6 +99,8 @@ class SourceContext:
         self.source = Table.empty(slots, distinct=True)
         self.destination = Table.empty(slots, distinct=False)
         self.pair = Table.empty(slots * 2, distinct=False)
+        #: The arrays of the three, as the loops take them; what they hold changes, and they never do.
+        self.tables = (self.source.all, self.destination.all, self.pair.all)
         #: int64 (2,): flows learned so far, entries that gave way to others.
         self.counters: NDArray[np.int64] = np.zeros(2, np.int64)
 

@@ -128,6 +128,6 @@ class Beacon:
 
 def _ordinary(seen: Observation, prevalence: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Boolean (n,): services that are called regularly by programs of all kinds, as far as is known."""
-    ordinary: NDArray[np.bool_] = _ENCRYPTED[seen.dst_port] & (prevalence == UNKNOWN)
-    ordinary |= seen.mark(rows.NAME_PORT)
-    return ordinary
+    names = seen.mark(rows.NAME_PORT)
+    pushing: NDArray[np.bool_] = _ENCRYPTED[seen.dst_port]
+    return names | (pushing & (prevalence == UNKNOWN)) if np.count_nonzero(pushing) else names

@@ -90,8 +90,8 @@ class NameReader:
 
     def read(self, batch: FlowBatch) -> QueriedNames | None:
         """What is known of the names that the rows asked for; None where no row asked."""
-        column = batch.texts("dns_query")
-        if not column.values or not (column.codes >= 0).any():
+        column = batch.text.get("dns_query")
+        if column is None or not column.values or not (column.codes >= 0).any():
             return None
         return QueriedNames(self.known(column))
 

@@ -136,7 +136,7 @@ class Observation:
         return self.found >> mark & 1 == 1
 
     def __len__(self) -> int:
-        return len(self.batch)
+        return len(self.start_time_ns)
 
     def flow_ids(self, rows: Int64) -> list[str | None]:
         """Identities of the flows of the given rows, None where absent."""

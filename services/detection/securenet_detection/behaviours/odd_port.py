@@ -9,7 +9,8 @@ T1571, Non-Standard Port; Zeek's documentation on dynamic protocol detection ("P
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -68,8 +69,12 @@ _ALIASES: Final = {
 _LONGEST: Final = 256
 _NAMES: Final = 8
 
-#: Dictionaries up to this length are read whole.
+#: Dictionaries up to this length are read whole; what is read of shorter ones is remembered, and of many of them.
 _FEW: Final = 256
+_REMEMBERED: Final = 16
+
+#: Rows of the table of odd ports, by service; 0 stands for none.
+_POSITIONS: Final = {name: position for position, name in enumerate((*STRICT, *LENIENT), start=1)}
 
 
 class OddPort:
@@ -78,12 +83,10 @@ class OddPort:
     def __init__(self, settings: OddPortSettings, state: StateSettings) -> None:
         self._settings = settings
         self._episodes = Episodes(entities=state.entities, members=0, window_ns=int(settings.window_seconds * 1e9))
-        names = [*STRICT, *LENIENT]
-        self._odd = np.zeros((len(names) + 1, 1 << 16), np.bool_)
-        for position, name in enumerate(names, start=1):
+        self._odd = np.zeros((len(_POSITIONS) + 1, 1 << 16), np.bool_)
+        for name, position in _POSITIONS.items():
             self._odd[position] = _odd_ports(name)
             self._odd[position, list(settings.allowed_ports)] = False
-        self._position = {name: position for position, name in enumerate(names, start=1)}
         self.definition = Definition(
             name="odd-port",
             version="1",
@@ -103,7 +106,6 @@ class OddPort:
         if "service" not in seen.batch.text and self._episodes.silent:
             return None
         odd, strict = self._judge(seen)
-        odd &= seen.mark(rows.ANSWERED)
         if self._episodes.silent and not np.count_nonzero(odd):
             return None
         thresholds = np.full(len(seen), self._settings.flows, np.int64)
@@ -117,7 +119,7 @@ class OddPort:
         if out is None:
             return None
         # One's own programs are found on all kinds of ports; what leaves the network on one has a reason to.
-        leaving = seen.src_local & ~seen.dst_local & strict
+        leaving = seen.src_local & ~seen.dst_local & strict()
         return evidence(
             out,
             measured=out[:, 0].astype(np.float64),
@@ -126,8 +128,9 @@ class OddPort:
             technique=np.zeros(len(seen), np.uint8),
         )
 
-    def _judge(self, seen: Observation) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Boolean (n,): rows whose port is odd for every service that was recognised; rows with strict ones only."""
+    def _judge(self, seen: Observation) -> tuple[NDArray[np.bool_], Callable[[], NDArray[np.bool_]]]:
+        """Boolean (n,): answered rows whose port is odd for every service that was recognised; and, if it is asked for,
+        rows with strict ones only."""
         column = seen.batch.texts("service")
         codes, values = column.codes, column.values
         if len(values) > _FEW:
@@ -136,24 +139,17 @@ class OddPort:
             absent = int(len(used) > 0 and used[0] < 0)
             values = tuple(values[code] for code in used[absent:].tolist())
             codes = (again.reshape(-1) - absent).astype(np.int32)
-        known = np.zeros((len(values) + 1, _NAMES), np.int64)
-        for row, value in enumerate(values):
-            positions = self._read(value)
-            known[row, : len(positions)] = positions
-        odd = known[codes, 0] > 0
-        for place in range(_NAMES):
-            if not known[:, place].any():
-                break
-            positions_here = known[codes, place]
-            odd &= self._odd[positions_here, seen.dst_port] | (positions_here == 0)
-        strict = (known[:, 0] > 0) & (known <= len(STRICT)).all(axis=1)
-        return odd, strict[codes]
+        known = _known(values) if len(values) <= _REMEMBERED else _read(values)
+        odd: NDArray[np.bool_] = (known[codes, 0] > 0) & seen.mark(rows.ANSWERED)
+        for place in range(known.shape[1]):
+            positions = known[codes, place]
+            odd &= self._odd[positions, seen.dst_port] | (positions == 0)
 
-    def _read(self, service: str) -> list[int]:
-        """Positions in the table of the services that a connection's are: several may speak in one, as SMB and NTLM."""
-        names = service[:_LONGEST].lower().split(",", _NAMES)[:_NAMES]
-        found = (self._position.get(_ALIASES.get(name, name), 0) for name in names)
-        return [position for position in found if position]
+        def strict() -> NDArray[np.bool_]:
+            found: NDArray[np.bool_] = ((known[:, 0] > 0) & (known <= len(STRICT)).all(axis=1))[codes]
+            return found
+
+        return odd, strict
 
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.source(row), seen.destination(row), int(seen.dst_port[row]))
@@ -170,6 +166,25 @@ class OddPort:
 
     def usage(self) -> Usage:
         return self._episodes.usage()
+
+
+def _read(values: tuple[str, ...]) -> NDArray[np.int64]:
+    """int64 (values + 1, places): positions in the table of the services that each value names, and none at the end.
+
+    Several may speak in one connection, as SMB and NTLM.
+    """
+    found = []
+    for value in values:
+        names = value[:_LONGEST].lower().split(",", _NAMES)[:_NAMES]
+        positions = (_POSITIONS.get(_ALIASES.get(name, name), 0) for name in names)
+        found.append([position for position in positions if position])
+    known = np.zeros((len(values) + 1, max(1, *map(len, found))) if found else (1, 1), np.int64)
+    for row, some in enumerate(found):
+        known[row, : len(some)] = some
+    return known
+
+
+_known = lru_cache(64)(_read)
 
 
 def _odd_ports(name: str) -> NDArray[np.bool_]:
