@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from securenet_detection.models.calibration import OperatingPoints
-from securenet_registry.training.adaptation import ALARMED, CONTAMINATION, HIGHEST, moved, site_point
+from securenet_registry.training.adaptation import ALARMED, CONTAMINATION, HIGHEST, moved, site_point, site_tail
+from securenet_registry.training.calibration import Calibration, fit_tail
 from securenet_registry.training.dataset import TrainingDataError
 
 pytestmark = pytest.mark.unit
@@ -89,3 +90,46 @@ def test_detection_reads_the_moved_point() -> None:
     assert OperatingPoints.read(table, captures_held_out=True).medium == 0.75
     assert [row["score"] for row in moved(TABLE, 0.9) if row.get("operating_point")] == [0.9]
     assert [row["score"] for row in moved([], 0.7)] == [0.7]
+
+
+def forest_scores(rows: int = 40_000, sources: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.beta(8.0, 12.0, rows), rng.integers(0, sources, rows)
+
+
+def tail_of(raw: np.ndarray) -> Calibration:
+    return fit_tail(raw, np.ones(len(raw)))
+
+
+@pytest.mark.parametrize("attackers", [1, 7, 3_000], ids=["one", "a few", "spoofed"])
+def test_an_attack_among_the_flows_changes_little_of_what_is_rare(attackers: int) -> None:
+    raw, source = forest_scores()
+    elsewhere = tail_of(forest_scores(seed=5)[0] * 0.8)
+    clean = site_tail(raw, source, elsewhere)
+    assert clean.before < clean.after
+    assert clean.alarmed_after == pytest.approx(ALARMED, rel=0.5)
+    rng = np.random.default_rng(1)
+    rows = int(len(raw) * 0.049 / 0.951)
+    dirty = site_tail(
+        np.concatenate([raw, rng.uniform(0.85, 0.95, rows)]),
+        np.concatenate([source, 10_000 + rng.integers(0, attackers, rows)]),
+        elsewhere,
+    )
+    assert dirty.after == pytest.approx(clean.after, abs=0.03)
+    ordinary = float(np.mean(dirty.calibration.apply(raw) >= 1 - ALARMED))
+    assert ALARMED / 4 < ordinary < ALARMED * 2
+    # The attack itself stays rarer than what is told.
+    assert (dirty.calibration.apply(np.linspace(0.85, 0.95, 10)) >= 1 - ALARMED).all()
+
+
+def test_a_table_of_a_site_is_monotone_and_never_certain() -> None:
+    raw, source = forest_scores(rows=5_000)
+    table = site_tail(raw, source, tail_of(raw)).calibration
+    assert (np.diff(table.y) >= 0).all()
+    assert table.y[-1] < 1
+
+
+def test_too_few_flows_say_nothing_of_what_is_rare() -> None:
+    raw, source = forest_scores(rows=100)
+    with pytest.raises(TrainingDataError, match="100 flows"):
+        site_tail(raw, source, tail_of(raw))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,13 +96,35 @@ def test_golden_rows_are_real_rows_of_both_classes() -> None:
     assert all(row.tobytes() in rows for row in golden)
 
 
-def test_without_labels_there_is_an_anomaly_score_and_no_calibration() -> None:
-    labelled = dataset(0.1, 0.1)
-    data = Dataset(
-        labelled.x, labelled.malicious, labelled.capture, labelled.time_ns, labelled.captures, labelled=False
-    )
-    spec = TrainingSpec("flows", (), Estimator.ISOLATION_FOREST, {"n_estimators": 10, "max_samples": 64})
-    trained = fit(data, spec, lambda *_: None)
-    assert trained.calibration is None
-    score = raw_score(trained.estimator, data.x)
-    assert ((score > 0) & (score < 1)).all()
+def forest(data: Dataset, **fields: Any) -> Trained:
+    unlabelled = replace(data, labelled=False)
+    params = {"n_estimators": 30, "max_samples": 32}
+    return fit(unlabelled, TrainingSpec("flows", (), Estimator.ISOLATION_FOREST, params, **fields), lambda *_: None)
+
+
+@pytest.mark.parametrize("split", [SplitMethod.CAPTURE, SplitMethod.TIME])
+def test_an_isolation_forest_says_how_rare_a_score_is_among_ordinary_rows(split: SplitMethod) -> None:
+    data = dataset(0.1, 0.1, 0.1, rows=2000)
+    trained = forest(data, split=split)
+    assert trained.split == split.value
+    share = trained.calibration.apply(raw_score(trained.estimator, data.x[~data.malicious]))
+    # Shares of ordinary rows are spread evenly, whatever the scores are.
+    assert np.quantile(share, [0.25, 0.5, 0.75, 0.95]) == pytest.approx([0.25, 0.5, 0.75, 0.95], abs=0.08)
+    assert share.max() < 1
+
+
+def test_what_is_known_to_be_malicious_is_not_ordinary() -> None:
+    data = dataset(0.1, 0.1, 0.1, rows=2000)
+    harmless = replace(data, malicious=np.zeros_like(data.malicious))
+    far = replace(data, x=np.where(data.malicious[:, None], np.float32(100), data.x))
+    known, unknown = forest(far), forest(replace(far, malicious=harmless.malicious))
+    assert {metric.name: metric.value for metric in known.metrics}["tpr"] > 0.9
+    alien = np.full((1, data.x.shape[1]), 100, np.float32)
+    assert known.calibration.apply(raw_score(known.estimator, alien))[0] > 0.999
+    assert unknown.calibration.apply(raw_score(unknown.estimator, alien))[0] < 0.99
+
+
+def test_an_isolation_forest_needs_something_ordinary() -> None:
+    data = dataset(0.1, 0.1)
+    with pytest.raises(TrainingDataError, match="not malicious"):
+        forest(replace(data, malicious=np.ones_like(data.malicious)))

@@ -8,6 +8,9 @@ sources, while what a model takes wrongly for one is done by many. So at each sc
 stand out are left out, as long as these together are at most a twentieth of the flows;
 trimming the greatest part of a sample is the oldest robust estimate (J. W. Tukey, D. H. McLaughlin, "Less vulnerable
 confidence and significance procedures for location based on a single sample", Sankhyā 25 (1963)), here by source.
+
+Of an anomaly model the trees stay as well; what is learned is how rare each of its scores is among the site's ordinary
+flows, with the same sources left out at each score.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from securenet_registry.training.calibration import POINTS, Calibration, tail_table
 from securenet_registry.training.dataset import TrainingDataError
 from securenet_registry.training.evaluation import ALARM
 
@@ -75,8 +79,7 @@ def site_point(score: Float64, source: NDArray[np.int64], table: Sequence[Mappin
     Raises:
         TrainingDataError: too few flows.
     """
-    if len(score) < FEWEST_FLOWS:
-        raise TrainingDataError(f"{len(score):,} flows; expected at least {FEWEST_FLOWS:,} to learn what is ordinary")
+    _check_enough(score)
     before = next((float(row["score"]) for row in table if row.get("operating_point")), ALARM)
     highest = _highest(table, before)
     _, number = np.unique(source, return_inverse=True)
@@ -89,6 +92,67 @@ def site_point(score: Float64, source: NDArray[np.int64], table: Sequence[Mappin
     held = after is None
     chosen = highest if after is None else after
     return SitePoint(before, chosen, float(np.mean(score >= before)), float(np.mean(score >= chosen)), held)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SiteTail:
+    """How rare the scores of an anomaly model are at a site.
+
+    Attributes:
+        calibration: in place of the model's own.
+        before, after: raw scores that one ordinary flow in a thousand reaches, by the model's own table and by this.
+        alarmed_before, alarmed_after: shares of all the site's flows at or above them, whatever they are.
+    """
+
+    calibration: Calibration
+    before: float
+    after: float
+    alarmed_before: float
+    alarmed_after: float
+
+
+def site_tail(raw: Float64, source: NDArray[np.int64], known: Calibration) -> SiteTail:
+    """How rare the scores of an anomaly model are among the ordinary flows of a site.
+
+    Args:
+        raw: raw scores (n,) of its flows, 0–1.
+        source: int64 (n,), who began each flow.
+        known: the model's own table.
+
+    Raises:
+        TrainingDataError: too few flows.
+    """
+    _check_enough(raw)
+    _, number = np.unique(source, return_inverse=True)
+    flows = np.bincount(number)
+    rising = np.sort(raw)
+    # As close together towards the top as a table of ordinary flows alone would have them, and within what may be an
+    # attack as well: below it the ordinary flows' own top may lie.
+    tails = np.logspace(0, -np.log10(len(raw) + 1), POINTS)
+    tried = np.unique(rising[np.minimum(((1 - tails) * len(raw)).astype(np.int64), len(raw) - 1)])
+    top = tried[tried >= np.quantile(raw, 1 - 2 * CONTAMINATION)]
+    tried = np.union1d(tried, np.linspace(top[0], top[-1], POINTS))
+    shares = np.array([_ordinary(raw, number, flows, point) for point in tried.tolist()])
+    shares = np.maximum(np.minimum.accumulate(shares), 1 / (len(raw) + 1))
+    calibration = tail_table(tried, shares)
+    before, after = _reached(known), _reached(calibration)
+    return SiteTail(calibration, before, after, float(np.mean(raw >= before)), float(np.mean(raw >= after)))
+
+
+def _reached(table: Calibration) -> float:
+    """The lowest raw score that at most one ordinary flow in a thousand reaches; 1 where none is so rare."""
+    rare = np.flatnonzero(table.y >= 1 - ALARMED)
+    if not len(rare):
+        return 1.0
+    first = int(rare[0])
+    if not first:
+        return float(table.x[0])
+    return float(np.interp(1 - ALARMED, table.y[first - 1 : first + 1], table.x[first - 1 : first + 1]))
+
+
+def _check_enough(score: Float64) -> None:
+    if len(score) < FEWEST_FLOWS:
+        raise TrainingDataError(f"{len(score):,} flows; expected at least {FEWEST_FLOWS:,} to learn what is ordinary")
 
 
 def _step(tail: Float64) -> int:

@@ -36,6 +36,7 @@ class Base:
         serving = self.manifest.serving or {}
         return {
             "onnx": str(self.files[serving["file"]]),
+            "kind": serving["kind"],
             "calibration": self.manifest.calibration,
             "thresholds": list(self.manifest.thresholds),
         }

@@ -28,7 +28,7 @@ class Calibration:
     """A monotone table.
 
     Attributes:
-        method: how it was fitted: sigmoid.
+        method: how it was fitted: sigmoid, or tail for the share of ordinary flows that score lower.
         x: raw scores, strictly rising, the first 0 and the last 1.
         y: probabilities, never falling, as many.
     """
@@ -136,3 +136,30 @@ def fit_sigmoid(raw: Float64, malicious: NDArray[np.bool_], weight: Float64) -> 
     x[0], x[-1] = 0.0, 1.0
     y = np.array([1 / (1 + math.exp(-min(max(slope * z + offset, -700.0), 700.0))) for z in grid.tolist()])
     return Calibration("sigmoid", x, np.maximum.accumulate(y))
+
+
+def fit_tail(raw: Float64, weight: Float64) -> Calibration:
+    """The share of ordinary flows that score lower than a raw score: 1 − it is the tail probability of the score.
+
+    It is tabulated closer and closer towards the tail. Beyond the highest score that was seen the tail is taken for
+    1 / (n + 1), the chance that one more ordinary flow is the highest of all; it is never 0.
+
+    Args:
+        raw: raw scores (n,), 0–1, of ordinary rows that the estimator was not fitted on.
+        weight: (n,), of any scale.
+    """
+    order = np.argsort(raw, kind="stable")
+    rising, below = raw[order], np.cumsum(weight[order])
+    # Half of a row's own weight lies below it, so that no row is taken for higher than all.
+    share = (below - weight[order] / 2) / below[-1]
+    tails = np.logspace(0, -math.log10(len(raw) + 1), POINTS)
+    return tail_table(np.interp(1 - tails, share, rising), tails)
+
+
+def tail_table(score: Float64, tail: Float64) -> Calibration:
+    """A table of raw scores (k,), 0–1 and rising, and of the shares of ordinary flows (k,) at or above them."""
+    inner, first = np.unique(score[(score > 0) & (score < 1)], return_index=True)
+    # Where several tails fall on one score, the largest holds: too many are ordinary, rather than too few.
+    shares = np.maximum.accumulate(1 - tail[(score > 0) & (score < 1)][first])
+    last = float(shares[-1]) if len(shares) else 0.0
+    return Calibration("tail", np.concatenate([[0.0], inner, [1.0]]), np.concatenate([[0.0], shares, [last]]))

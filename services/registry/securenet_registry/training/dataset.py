@@ -77,11 +77,11 @@ class Dataset:
 
     Attributes:
         x: float32 (n, features).
-        malicious: boolean (n,); all False where no labels were asked for.
+        malicious: boolean (n,), what is known to be so; without labels, nothing is.
         capture: int64 (n,), index into `captures`.
         time_ns: int64 (n,), start times.
         captures: what the rows came from.
-        labelled: whether `malicious` means something.
+        labelled: whether each row is known to be malicious or benign.
         source: int64 (n,), equal for flows of the same source.
     """
 

@@ -231,7 +231,7 @@ def _trained(running: Training, folder: Path, result: Mapping[str, Any]) -> Draf
 
 
 def _adapted(running: Training, folder: Path, result: Mapping[str, Any], base: Base) -> Draft:
-    """A version of the same trees with another operating point. What was measured on held-out captures at the point
+    """A version of the same trees with another operating point or another table. What was measured on held-out captures at the point
     before is left out; what does not hang on the point stays."""
     spec, manifest = running.spec, base.manifest
     changed = {metric.name: metric for metric in _metrics(result["metrics"])}
@@ -249,7 +249,7 @@ def _adapted(running: Training, folder: Path, result: Mapping[str, Any], base: B
         sample_count=base.version.sample_count,
         details={
             **{name: getattr(manifest, name) for name in _DETAILS},
-            "thresholds": result["thresholds"],
+            **{name: result[name] for name in ("thresholds", "calibration") if name in result},
             "distribution": result["distribution"],
             "lineage": {
                 **manifest.lineage, **result["lineage"], "base": base.version.resource, "training": running.resource,

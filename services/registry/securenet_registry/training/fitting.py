@@ -10,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest, RandomForestClassifier
 
-from securenet_registry.training.calibration import Calibration, Float64, fit_sigmoid
+from securenet_registry.training.calibration import Calibration, Float64, fit_sigmoid, fit_tail
 from securenet_registry.training.dataset import Dataset, TrainingDataError
 from securenet_registry.training.evaluation import Metric, measure, measure_captures, operating_point, threshold_table
 from securenet_registry.training.recipe import Estimator, SplitMethod, TrainingSpec
 
 #: Hears what is done now: phase, part of the fitting that is done (0–1), a sentence, metrics so far.
 Step = Callable[[str, float, str, Sequence[Metric]], None]
+
+#: Share of ordinary rows that an isolation forest's rate of known attacks is told at.
+TAIL: Final = 0.001
 
 #: Rows of a golden batch: enough to meet most leaves, few enough to travel in a manifest.
 GOLDEN_ROWS: Final = 64
@@ -28,16 +31,16 @@ class Trained:
 
     Attributes:
         estimator: the fitted scikit-learn estimator.
-        calibration: its table, or None where there were no labels.
+        calibration: its table.
         metrics: over all held-out rows and per capture.
         thresholds: see :func:`~securenet_registry.training.evaluation.threshold_table`.
-        split: how rows were set apart: capture, time or none.
+        split: how rows were set apart: capture or time.
         rows: rows that the estimator was fitted on.
         golden: float32 (rows, features), real rows that serving must score alike.
     """
 
     estimator: Any
-    calibration: Calibration | None
+    calibration: Calibration
     metrics: tuple[Metric, ...]
     thresholds: tuple[Mapping[str, float], ...]
     split: str
@@ -77,14 +80,14 @@ def fit(dataset: Dataset, spec: TrainingSpec, step: Step) -> Trained:
     the final estimator, which sees all rows. Each group's metrics use a calibration that its own scores had no part in.
     By time: one estimator is fitted on the earlier rows of each capture, calibrated on the first half of the later ones
     and judged by the second.
+    An isolation forest needs no labels: rows that are known to be malicious are left out of fitting and calibration,
+    and what it is calibrated to is the share of held-out rows that score lower.
 
     Raises:
         TrainingDataError: the rows do not allow it, with what is missing.
     """
     if not dataset.labelled:
-        step("fitting", 0.0, f"fitting on {len(dataset.x):,} rows without labels", [])
-        estimator = _fit(dataset, np.arange(len(dataset.x)), spec)
-        return Trained(estimator, None, (), (), "none", len(dataset.x), _golden(dataset, spec.seed))
+        return _anomaly(dataset, spec, step)
     method = _method(dataset, spec)
     if method is SplitMethod.CAPTURE:
         return _by_capture(dataset, spec, step)
@@ -136,6 +139,48 @@ def _by_time(dataset: Dataset, spec: TrainingSpec, step: Step) -> Trained:
     score = calibration.apply(raw[judged])
     result = _Judged(fold.held_out[judged], score, "time", len(fold.fit))
     return _trained(dataset, spec, estimator, calibration, result, step)
+
+
+def _anomaly(dataset: Dataset, spec: TrainingSpec, step: Step) -> Trained:
+    """A forest of the rows that are not known to be malicious, and how rare its scores are among held-out ones."""
+    ordinary = np.flatnonzero(~dataset.malicious)
+    held = np.unique(dataset.capture[ordinary])
+    by_capture = spec.split is SplitMethod.CAPTURE or (spec.split is SplitMethod.AUTO and len(held) >= 2)
+    if len(ordinary) < 2 or (by_capture and len(held) < 2):
+        raise TrainingDataError(
+            f"{len(ordinary):,} flows that are not malicious, in {len(held)} captures; expected some in "
+            f"{'at least 2 captures' if by_capture else 'the earlier and the later part'}"
+        )
+    raw = np.full(len(dataset.x), np.nan)
+    fitted = ordinary
+    if by_capture:
+        folds = min(len(held), max(2, round(1 / spec.held_out_fraction)))
+        for number in range(folds):
+            away = np.isin(dataset.capture, held[number::folds])
+            forest = _fit(dataset, ordinary[~away[ordinary]], spec)
+            raw[away] = raw_score(forest, dataset.x[away])
+            step("fitting", (number + 1) / (folds + 1), f"fold {number + 1} of {folds}", [])
+        estimator = _fit(dataset, ordinary, spec)
+    else:
+        later = _later(dataset, spec.held_out_fraction)
+        fitted = ordinary[~later[ordinary]]
+        if not 0 < len(fitted) < len(ordinary):
+            raise TrainingDataError(f"{len(ordinary):,} flows that are not malicious; expected some early and some late")
+        step("fitting", 0.0, f"fitting on the earlier {len(fitted):,} rows", [])
+        estimator = _fit(dataset, fitted, spec)
+        raw[later] = raw_score(estimator, dataset.x[later])
+    judged = np.isfinite(raw)
+    calm, attacks = judged & ~dataset.malicious, judged & dataset.malicious
+    step("calibrating", 1.0, f"calibrating on {np.count_nonzero(calm):,} held-out rows", [])
+    weight = dataset.weight()
+    calibration = fit_tail(raw[calm], weight[calm])
+    metrics = [Metric("flows", float(np.count_nonzero(judged)))]
+    if attacks.any():
+        odd = calibration.apply(raw[attacks]) >= 1 - TAIL
+        metrics.append(Metric("tpr", float(np.average(odd, weights=weight[attacks]))))
+        metrics.append(Metric("malicious", float(np.count_nonzero(attacks))))
+    split = SplitMethod.CAPTURE if by_capture else SplitMethod.TIME
+    return Trained(estimator, calibration, tuple(metrics), (), split.value, len(fitted), _golden(dataset, spec.seed))
 
 
 def _trained(  # noqa: PLR0917 - what both ways of splitting have in common
@@ -215,11 +260,7 @@ def _capture_folds(dataset: Dataset, spec: TrainingSpec) -> list[Fold]:
 def _time_fold(dataset: Dataset, spec: TrainingSpec) -> Fold:
     """Earlier and later rows; the later part grows to a half, if it must, until it holds both classes."""
     for fraction in (spec.held_out_fraction, 0.35, 0.5):
-        later = np.zeros(len(dataset.x), np.bool_)
-        for index in range(len(dataset.captures)):
-            rows = np.flatnonzero(dataset.capture == index)
-            rows = rows[np.argsort(dataset.time_ns[rows], kind="stable")]
-            later[rows[len(rows) - round(fraction * len(rows)) :]] = True
+        later = _later(dataset, fraction)
         if fraction >= spec.held_out_fraction and _both(dataset.malicious[later]) and _both(dataset.malicious[~later]):
             return Fold(np.flatnonzero(~later), np.flatnonzero(later))
     total = int(np.count_nonzero(dataset.malicious))
@@ -227,6 +268,16 @@ def _time_fold(dataset: Dataset, spec: TrainingSpec) -> Fold:
         f"{total:,} malicious of {len(dataset.x):,} flows, and not in the earlier and the later part of the captures "
         "alike; expected benign and malicious flows in both, or at least 3 captures to hold whole ones out"
     )
+
+
+def _later(dataset: Dataset, fraction: float) -> NDArray[np.bool_]:
+    """Boolean (n,): the later rows of each capture, that part of them."""
+    later = np.zeros(len(dataset.x), np.bool_)
+    for index in range(len(dataset.captures)):
+        rows = np.flatnonzero(dataset.capture == index)
+        rows = rows[np.argsort(dataset.time_ns[rows], kind="stable")]
+        later[rows[len(rows) - round(fraction * len(rows)) :]] = True
+    return later
 
 
 def _earlier_half(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.bool_]:

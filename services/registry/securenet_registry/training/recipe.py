@@ -86,7 +86,8 @@ DEFAULTS: Final[Mapping[Estimator, Mapping[str, int | float]]] = {
         "max_features": 0.5,
     },
     Estimator.RANDOM_FOREST: {"n_estimators": 200, "max_depth": 16, "min_samples_leaf": 10, "max_features": 0.3},
-    Estimator.ISOLATION_FOREST: {"n_estimators": 200, "max_samples": 512},
+    # Trees of 32 rows have at most 32 leaves, which detection scores several times as fast as larger ones.
+    Estimator.ISOLATION_FOREST: {"n_estimators": 100, "max_samples": 32},
 }
 
 #: Types beyond skops' own list that these estimators consist of. Uploaded nodes are checked before use.

@@ -24,12 +24,12 @@ from securenet_flows.features import FEATURES, SCHEMA_HASH
 from securenet_registry.artifacts.manifest import Golden
 from securenet_registry.artifacts.trained import JOBLIB
 from securenet_registry.training import dataset, joblib_estimator, skops_estimator
-from securenet_registry.training.adaptation import moved, site_point
+from securenet_registry.training.adaptation import SitePoint, SiteTail, moved, site_point, site_tail
 from securenet_registry.training.calibration import Calibration
 from securenet_registry.training.captures import read_capture
 from securenet_registry.training.distribution import spread
 from securenet_registry.training.evaluation import Metric
-from securenet_registry.training.fitting import Trained, fit, raw_score
+from securenet_registry.training.fitting import fit, raw_score
 from securenet_registry.training.onnx_agreement import TOLERANCE, disagreement, onnx_scores
 from securenet_registry.training.onnx_trees import UnsupportedEstimatorError, to_onnx
 from securenet_registry.training.recipe import Estimator, TrainingSpec
@@ -124,12 +124,12 @@ def train(folder: Path, spec: TrainingSpec, limits: dataset.Limits, reporter: Re
     estimator = skops_estimator.load(folder / "model.skops")
     golden = Golden(trained.golden, raw_score(estimator, trained.golden), TOLERANCE)
     joblib_estimator.dump(trained.estimator, folder / JOBLIB)
-    serving = _derive(folder, estimator, trained, data.x[:COMPARED_ROWS], golden, reporter)
+    serving = _derive(folder, spec, estimator, data.x[:COMPARED_ROWS], golden, reporter)
     evaluation = {"metrics": [[m.name, m.value, m.dataset] for m in trained.metrics], "thresholds": trained.thresholds}
     (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=1))
     return {
         "serving": serving,
-        "calibration": trained.calibration.document() if trained.calibration else None,
+        "calibration": trained.calibration.document(),
         "golden": golden.document(),
         "thresholds": list(trained.thresholds),
         "distribution": spread(data.x, data.weight(), [feature.name for feature in FEATURES]),
@@ -145,13 +145,15 @@ def train(folder: Path, spec: TrainingSpec, limits: dataset.Limits, reporter: Re
 def adapt(
     folder: Path, spec: TrainingSpec, limits: dataset.Limits, base: Mapping[str, Any], reporter: Reporter
 ) -> dict[str, Any]:
-    """Reads a site's flows and sets the operating point of a version by them; answers what changes in its manifest.
+    """Reads a site's flows and fits a version to them; answers what changes in its manifest.
+
+    Of a model of attacks that is its operating point, of an anomaly model the table of how rare its scores are.
 
     Args:
         folder: where the evaluation goes.
         spec: what was asked.
         limits: what may be read.
-        base: `onnx`, path of the form for serving; its `calibration` and `thresholds`, as in a manifest.
+        base: `onnx`, path of the form for serving; its `kind`, `calibration` and `thresholds`, as in a manifest.
         reporter: hears what is done.
 
     Raises:
@@ -160,23 +162,28 @@ def adapt(
     data = dataset.load(spec.data_uris, read_capture, limits, labels=False, progress=reporter.rows)
     reporter.step("reading", 1.0, f"read {len(data.x):,} flows of {len(data.captures)} captures")
     raw = onnx_scores(Path(base["onnx"]).read_bytes(), data.x)
-    score = Calibration.of_document(base["calibration"]).apply(raw)
-    point = site_point(score, data.source, base["thresholds"])
+    known = Calibration.of_document(base["calibration"])
+    point: SitePoint | SiteTail
+    if base["kind"] == "anomaly":
+        point = site_tail(raw, data.source, known)
+        changed: dict[str, Any] = {"calibration": point.calibration.document()}
+        metrics = []
+    else:
+        point = site_point(known.apply(raw), data.source, base["thresholds"])
+        changed = {"thresholds": moved(base["thresholds"], point.after)}
+        metrics = [["threshold", point.after, ""], ["site_threshold_held", float(point.held), ""]]
     reporter.step("calibrating", 1.0, f"operating point {point.before:.3f} → {point.after:.3f}")
-    thresholds = moved(base["thresholds"], point.after)
-    metrics = [
-        ["threshold", point.after, ""],
+    metrics += [
         ["site_threshold_before", point.before, ""],
         ["site_threshold", point.after, ""],
         ["site_alarmed_before", point.alarmed_before, ""],
         ["site_alarmed", point.alarmed_after, ""],
-        ["site_threshold_held", float(point.held), ""],
-        ["site_flows", float(len(score)), ""],
+        ["site_flows", float(len(raw)), ""],
     ]
-    (folder / "evaluation.json").write_text(json.dumps({"metrics": metrics, "thresholds": thresholds}, indent=1))
+    (folder / "evaluation.json").write_text(json.dumps({"metrics": metrics, **changed}, indent=1))
     return {
+        **changed,
         "moved": point.after != point.before,
-        "thresholds": thresholds,
         "distribution": spread(data.x, data.weight(), [feature.name for feature in FEATURES]),
         "metrics": metrics,
         "lineage": {"site": _captures(data)},
@@ -198,10 +205,10 @@ def _captures(data: dataset.Dataset) -> list[dict[str, Any]]:
 
 
 def _derive(  # noqa: PLR0917 - one step of train
-    folder: Path, estimator: Any, trained: Trained, rows: NDArray[np.float32], golden: Golden, reporter: Reporter
+    folder: Path, spec: TrainingSpec, estimator: Any, rows: NDArray[np.float32], golden: Golden, reporter: Reporter
 ) -> dict[str, str] | None:
     """Writes the serving form where it agrees with the source form; answers how to use it, or None."""
-    kind = "anomaly" if trained.calibration is None and trained.split == "none" else "probability"
+    kind = "anomaly" if spec.estimator is Estimator.ISOLATION_FOREST else "probability"
     try:
         data = to_onnx(estimator, golden.features.shape[1], {"feature_schema_hash": SCHEMA_HASH, "score": kind})
     except UnsupportedEstimatorError as error:
