@@ -92,6 +92,7 @@ class Recipe:
         captured: the other networks' captures are among those that it is trained on.
         simulated: the simulator's offices are.
         hidden: features that it does not see.
+        anomaly: an anomaly model, of the same captures without their attacks, is served beside it.
     """
 
     params: Mapping[str, int | float] = field(default_factory=dict)
@@ -99,6 +100,7 @@ class Recipe:
     simulated: bool = True
     hidden: tuple[str, ...] = ()
     estimator: Estimator = Estimator.HIST_GRADIENT_BOOSTING
+    anomaly: bool = False
 
     def spec(self) -> TrainingSpec:
         """As the registry takes it."""
@@ -107,6 +109,7 @@ class Recipe:
 
 RECIPES: Final[Mapping[str, Recipe]] = {
     "default": Recipe(),
+    "anomaly": Recipe(anomaly=True),
     "no-simulation": Recipe(simulated=False),
     "simulation-only": Recipe(captured=False),
     "single-flow": Recipe(hidden=_CONTEXT),
@@ -134,9 +137,9 @@ class Capture:
 class Model:
     """A trained model in the form in which detection serves it."""
 
-    def __init__(self, trained: Trained, hidden: Sequence[int], folder: Path) -> None:
-        if trained.calibration is None:
-            raise SystemExit("the training gave no calibration")
+    def __init__(
+        self, trained: Trained, hidden: Sequence[int], folder: Path, anomaly: ServingModel | None = None
+    ) -> None:
         file = folder / "model.onnx"
         file.write_bytes(to_onnx(trained.estimator, len(FEATURES), {}))
         classifier = load_onnx(file, input_name="features", output_name="score", columns=len(FEATURES))
@@ -147,6 +150,7 @@ class Model:
             points, SCHEMA_HASH, 1, 0, 0.0,
         )  # fmt: skip
         self.hidden = list(hidden)
+        self.anomaly = anomaly
 
     def judge(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Calibrated probabilities of rows."""
@@ -229,7 +233,11 @@ class Study:
         chosen = [capture.index for capture in self._captures if recipe.captured and capture.network != without]
         part = _part(self._data, chosen + (self._offices if recipe.simulated else []))
         trained = fit(replace(part, x=_hide(part.x, hidden)), recipe.spec(), lambda *_: None)
-        return Model(trained, hidden, self._scratch)
+        if not recipe.anomaly:
+            return Model(trained, hidden, self._scratch)
+        spec = TrainingSpec("odd", (), Estimator.ISOLATION_FOREST, DEFAULTS[Estimator.ISOLATION_FOREST], seed=1)
+        odd = Model(fit(replace(part, labelled=False), spec, lambda *_: None), (), self._scratch)
+        return Model(trained, hidden, self._scratch, odd.serving)
 
     def _alone(self, capture: Capture, model: Model) -> LabelledCapture:
         rows = self._data.capture == capture.index
@@ -263,7 +271,10 @@ class Verdicts:
 def _verdicts(path: Path, model: Model) -> Verdicts:
     slot = ModelSlot()
     slot.swap(model.serving)
-    engine = Engine(DetectorSettings(state=StateSettings(hash_seed=1)), slot)
+    anomalies = ModelSlot()
+    if model.anomaly is not None:
+        anomalies.swap(model.anomaly)
+    engine = Engine(DetectorSettings(state=StateSettings(hash_seed=1)), slot, anomalies=anomalies)
     days = HostDays()
     gravest: dict[str, int] = {}
     columns: list[tuple[Any, Any, Any]] = []

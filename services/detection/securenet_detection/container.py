@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -29,6 +29,8 @@ from securenet_detection.grpc_owners import OwnedServicer, Owners
 from securenet_detection.intel.feeds import Limits
 from securenet_detection.intel.library import IntelLibrary, LibraryLimits
 from securenet_detection.load import Load
+from securenet_detection.models.anomaly import ANOMALY
+from securenet_detection.models.detector import MODEL
 from securenet_detection.models.drift import DriftWatch
 from securenet_detection.models.drift_reporting import DriftReporter
 from securenet_detection.models.follower import ModelFollower
@@ -91,9 +93,9 @@ async def _open_intel(settings: DetectionSettings) -> AsyncIterator[IntelLibrary
 
 
 async def _open_engine(
-    settings: DetectionSettings, models: ModelSlot, intel: IntelLibrary, drift: DriftWatch
+    settings: DetectionSettings, models: ModelSlot, anomalies: ModelSlot, intel: IntelLibrary, drift: DriftWatch
 ) -> AsyncIterator[Engine]:
-    engine = Engine(settings.detectors, models, intel, drift)
+    engine = Engine(settings.detectors, models, intel, drift, anomalies)
     # Without a cache the loops compile for seconds; health answers NOT_SERVING meanwhile.
     await asyncio.to_thread(_warm_up, engine)
     async with swept(engine.sweep, name="state-sweeper", seconds=_SWEEP_SECONDS):
@@ -112,32 +114,49 @@ async def _watch_load(settings: DetectionSettings) -> AsyncIterator[Load]:
         yield load
 
 
-async def _follow_registry(settings: DetectionSettings, models: ModelSlot, drift: DriftWatch) -> AsyncIterator[None]:
+async def _follow_registry(
+    settings: DetectionSettings, models: ModelSlot, anomalies: ModelSlot, drift: DriftWatch
+) -> AsyncIterator[None]:
+    if not settings.anomaly_model_name:
+        anomalies.explain("anomaly_model_name is empty")
     if settings.registry is None:
-        models.explain("no registry is configured")
+        for slot in (models, anomalies):
+            slot.explain("no registry is configured")
         yield None
         return
     channel_settings = _channel(settings, settings.registry)
     async with open_aio_channel(channel_settings) as channel:
-        source = GrpcModelSource(
+        source = partial(
+            GrpcModelSource,
             channel,
             channel_settings,
-            model=settings.model_name,
             alias=settings.model_alias,
             folder=settings.data_dir / "models",
             limit=settings.model_max_bytes,
             key=TrustedKey(settings.model_trusted_key),
             consumer=f"detection-{socket.gethostname()[:64]}-{os.getpid()}",
         )
-        following = asyncio.create_task(ModelFollower(source, models, _load).run(), name="model-follower")
-        async with swept(DriftReporter(source, drift).sweep, name="drift-reporter", seconds=_SWEEP_SECONDS):
+        followed = source(model=settings.model_name)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(_followed(ModelFollower(followed, models, _load), MODEL))
+            if settings.anomaly_model_name:
+                odd = ModelFollower(source(model=settings.anomaly_model_name), anomalies, partial(_load, kind=ANOMALY))
+                await stack.enter_async_context(_followed(odd, ANOMALY))
+            reporter = DriftReporter(followed, drift)
+            await stack.enter_async_context(swept(reporter.sweep, name="drift-reporter", seconds=_SWEEP_SECONDS))
             yield None
-        following.cancel()
-        with suppress(asyncio.CancelledError):
-            await following
 
 
-def _load(artifact: Artifact, promotion: Promotion, begun: float) -> ServingModel:
+@asynccontextmanager
+async def _followed(follower: ModelFollower, name: str) -> AsyncIterator[None]:
+    following = asyncio.create_task(follower.run(), name=f"{name}-follower")
+    yield None
+    following.cancel()
+    with suppress(asyncio.CancelledError):
+        await following
+
+
+def _load(artifact: Artifact, promotion: Promotion, begun: float, *, kind: str = "probability") -> ServingModel:
     return load_model(
         artifact,
         promotion,
@@ -146,6 +165,7 @@ def _load(artifact: Artifact, promotion: Promotion, begun: float) -> ServingMode
         schema_hash=SCHEMA_HASH,
         names=[feature.name for feature in FEATURES],
         begun=begun,
+        kind=kind,
     )
 
 
@@ -173,28 +193,35 @@ async def _intel_readiness(intel: IntelLibrary) -> Readiness:
     )
 
 
-async def _model_readiness(models: ModelSlot) -> Readiness:
+async def _model_readiness(what: str, models: ModelSlot) -> Readiness:
     current = models.current
     served = current.reference.name if current else "none"
     return Readiness(
-        ready=current is not None, detail=f"model: {served}" + (f"; {models.detail}" * bool(models.detail))
+        ready=current is not None, detail=f"{what}: {served}" + (f"; {models.detail}" * bool(models.detail))
     )
 
 
-def _probes(database: Database, models: ModelSlot, intel: IntelLibrary) -> list[object]:
+def _probes(database: Database, models: ModelSlot, anomalies: ModelSlot, intel: IntelLibrary) -> list[object]:
     return [
         Probe("findings", database.probe),
         # Rules and behaviours work without one, so its absence is shown and does not take the service down.
-        Probe("model", partial(_model_readiness, models), required=False),
+        Probe("model", partial(_model_readiness, "model", models), required=False),
+        Probe("anomaly", partial(_model_readiness, "anomaly model", anomalies), required=False),
         # Likewise a set of indicators that cannot be read.
         Probe("intel", partial(_intel_readiness, intel), required=False),
     ]
 
 
 async def _export_metrics(  # noqa: PLR0917 - what is measured
-    runtime: Runtime, analysis: Analysis, engine: Engine, models: ModelSlot, ledger: Ledger, intel: IntelLibrary
+    runtime: Runtime,
+    analysis: Analysis,
+    engine: Engine,
+    models: ModelSlot,
+    anomalies: ModelSlot,
+    ledger: Ledger,
+    intel: IntelLibrary,
 ) -> AsyncIterator[EngineCollector]:
-    collector = EngineCollector(analysis, engine, models, ledger, intel)
+    collector = EngineCollector(analysis, engine, models, anomalies, ledger, intel)
     runtime.registry.register(collector)
     yield collector
     runtime.registry.unregister(collector)
@@ -219,21 +246,23 @@ class DetectionContainer(ServiceContainer):
     settings = providers.Dependency(instance_of=DetectionSettings)
     runtime = providers.Dependency(instance_of=Runtime)
     models = providers.Singleton(ModelSlot)
+    anomalies = providers.Singleton(ModelSlot)
     database = providers.Resource(_open_database, settings)
     ledger = providers.Resource(_open_ledger, settings, database)
     intel = providers.Resource(_open_intel, settings)
     drift = providers.Singleton(DriftWatch, names=[feature.name for feature in FEATURES])
-    engine = providers.Resource(_open_engine, settings, models, intel, drift)
-    follower = providers.Resource(_follow_registry, settings, models, drift)
+    engine = providers.Resource(_open_engine, settings, models, anomalies, intel, drift)
+    follower = providers.Resource(_follow_registry, settings, models, anomalies, drift)
     load = providers.Resource(_watch_load, settings)
     analysis = providers.Singleton(Analysis, engine, ledger, load, chunk_rows=settings.provided.chunk_rows)
-    collector = providers.Resource(_export_metrics, runtime, analysis, engine, models, ledger, intel)
+    collector = providers.Resource(_export_metrics, runtime, analysis, engine, models, anomalies, ledger, intel)
     local = providers.Singleton(
         DetectionServicer,
         analysis=analysis,
         engine=engine,
         ledger=ledger,
         models=models,
+        anomalies=anomalies,
         intel=intel,
         batch_limit=settings.provided.batch_limit,
         batch_window=settings.provided.batch_window,
@@ -241,7 +270,7 @@ class DetectionContainer(ServiceContainer):
     )
     place = providers.Callable(Place.from_environment)
     servicer = providers.Resource(_meet_peers, settings, local, place)
-    probes = providers.Factory(_probes, database, models, intel)
+    probes = providers.Factory(_probes, database, models, anomalies, intel)
 
 
 DEFINITION = ServiceDefinition(name="detection", descriptor=DESCRIPTOR, policy=POLICY, container=DetectionContainer)

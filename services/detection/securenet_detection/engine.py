@@ -26,7 +26,8 @@ from securenet_detection.findings.sighting import Origin
 from securenet_detection.intel.index import IntelIndex
 from securenet_detection.intel.threat_intel import THREAT_INTEL, ThreatIntel
 from securenet_detection.mixed_verdicts import MixedVerdicts, Verdicts
-from securenet_detection.models import contributions, tree_scorer
+from securenet_detection.models import contributions, paths, tree_scorer
+from securenet_detection.models.anomaly import ANOMALY, AnomalyDetector
 from securenet_detection.models.contributions import Explanations
 from securenet_detection.models.detector import MODEL
 from securenet_detection.models.drift import DriftWatch
@@ -43,7 +44,9 @@ Columns = list[tuple[Speaker, Observed]]
 
 _NO_MODEL = Skipped(MODEL, "no model is served")
 _NO_INTEL = Skipped(THREAT_INTEL, "no feed has been imported")
+_NO_ANOMALY_MODEL = Skipped(ANOMALY, "no model is served")
 _SHED = Skipped(MODEL, "shed under load")
+_SHED_ANOMALY = Skipped(ANOMALY, "shed under load")
 
 #: How detectors reason that see what an entity does over time.
 _BEHAVING = (AnalyticType.BEHAVIORAL, AnalyticType.STATISTICAL)
@@ -54,6 +57,14 @@ class IntelSource(Protocol):
 
     def index(self, tenant: str) -> IntelIndex | None:
         """What the tenant's flows are compared with now; None where nothing was imported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scorers:
+    """The model of attacks and the anomaly model for one batch, or why there is none."""
+
+    model: ServingModel | Skipped
+    anomaly: ServingModel | Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,7 @@ class Engine:
         models: where the serving model stands.
         intel: where indicators stand; without, flows are compared with none.
         drift: watches what is scored; one of its own if not given.
+        anomalies: where the serving anomaly model stands; without, there is none.
     """
 
     def __init__(
@@ -80,9 +92,12 @@ class Engine:
         models: ModelSlot,
         intel: IntelSource | None = None,
         drift: DriftWatch | None = None,
+        anomalies: ModelSlot | None = None,
     ) -> None:
         self._settings = settings
         self._models = models
+        self._anomalies = anomalies or ModelSlot()
+        self._anomaly = AnomalyDetector(settings.anomaly)
         self._intel = intel
         seed = settings.state.hash_seed
         self._seed = secrets.randbits(62) if seed is None else seed
@@ -114,13 +129,13 @@ class Engine:
             dry_run: touch no state, make no finding.
             tenant: whose state is read and changed.
             scope: name of the state, where it is not the tenant's own.
-            without_model: leave the model out, and say so.
+            without_model: leave the models out, and say so.
 
         Raises:
             ResourceExhaustedError: the named state would be one too many.
         """
         states, origin = self.states, Origin(tenant, scope)
-        scorer = _SHED if without_model else self._models.current or _NO_MODEL
+        scorer = Scorers(_SHED, _SHED_ANOMALY) if without_model else self._scorers()
         if dry_run:
             return self._score(origin, states.find(tenant, scope) or self._blank, batch, scorer, learn=False)
         state = states.take(tenant, scope)
@@ -130,9 +145,12 @@ class Engine:
             return self._remember(state, keys, self._score(origin, state, batch, scorer, learn=True))
         fresh = self._score(origin, state, batch.take(parts.fresh), scorer, learn=True)
         whole = Observation.of(batch, seed=self._seed, ordinal=0, learn=False)
-        skipped, partly = _skipped(state, whole)
+        skipped, partly = _skipped(state, whole, scorer.anomaly)
         fresh = self._remember(state, keys[parts.fresh], fresh)
         return MixedVerdicts(batch, fresh, parts, state.repeats, skipped=skipped, partly=partly)
+
+    def _scorers(self) -> Scorers:
+        return Scorers(self._models.current or _NO_MODEL, self._anomalies.current or _NO_ANOMALY_MODEL)
 
     def _remember(self, state: FlowState, keys: NDArray[np.int64] | None, fresh: BatchVerdicts) -> BatchVerdicts:
         if keys is None:
@@ -145,7 +163,7 @@ class Engine:
         origin: Origin,
         state: FlowState,
         batch: FlowBatch,
-        scorer: ServingModel | Skipped,
+        scorer: Scorers,
         *,
         learn: bool,
     ) -> BatchVerdicts:
@@ -161,9 +179,9 @@ class Engine:
         return self._judge(origin, state, seen, columns, scorer)
 
     def _judge(
-        self, origin: Origin, state: FlowState, seen: Observation, columns: Columns, scorer: ServingModel | Skipped
+        self, origin: Origin, state: FlowState, seen: Observation, columns: Columns, scorer: Scorers
     ) -> BatchVerdicts:
-        model = None if isinstance(scorer, Skipped) else scorer
+        model = None if isinstance(scorer.model, Skipped) else scorer.model
         rows = len(seen)
         matrix = features(seen.batch, state.context, learn=seen.learn)
         names = [speaker.definition.name for speaker, _ in columns]
@@ -177,11 +195,19 @@ class Engine:
             judged = state.model.judge(seen, probabilities, model_pieces, model.points.medium)
             if judged is not None:
                 columns.append((state.model, judged))
+        own = dict(zip((*names, MODEL), (*pieces, model_pieces), strict=True))
+        odd = None if isinstance(scorer.anomaly, Skipped) or not rows else self._anomaly.judge(scorer.anomaly, matrix)
+        if odd is not None:
+            columns.append((odd, odd.observed))
+            own[ANOMALY] = fusion.WEIGHTS[odd.observed.level] * odd.observed.confidence
+            # Two models that look at the same features of a flow are one reason to suspect it.
+            model_pieces = np.maximum(model_pieces, own[ANOMALY])
+            probabilities = np.maximum(probabilities, own[ANOMALY])
         suspected = np.flatnonzero(judged.level if judged is not None else ())
         explanations = Explanations(None if model is None else model.explainer, matrix, suspected)
         risks = _fuse(pieces, model_pieces)
         levels = fusion.levels(risks, tactics, _indicator_beside_behaviour(columns, rows))
-        skipped, partly = _skipped(state, seen)
+        skipped, partly = _skipped(state, seen, scorer.anomaly)
         if seen.learn:
             state.ordinal += rows
         if model is not None and seen.learn and rows and not origin.scope:
@@ -191,14 +217,14 @@ class Engine:
             score=risks if model is None else _fuse(pieces, probabilities),
             risk=risks,
             model=None if model is None else model.reference,
-            skipped=(*skipped, scorer) if isinstance(scorer, Skipped) else skipped,
+            skipped=(*skipped, scorer.model) if isinstance(scorer.model, Skipped) else skipped,
             partly=partly,
             sightings=verdicts.sightings(origin, seen, columns, levels, risks, explanations) if seen.learn else (),
             origin=origin,
             seen=seen,
             evidence_columns=columns,
             explanations=explanations,
-            pieces=dict(zip((*names, MODEL), (*pieces, model_pieces), strict=True)),
+            pieces=own,
         )
 
     def warm_up(self) -> None:
@@ -214,8 +240,9 @@ class Engine:
             behaviour.observe(seen)
         state.model.judge(seen, np.ones(1), np.ones(1), 0.5)
         contributions.warm_up()
+        paths.warm_up()
         tree_scorer.warm_up()
-        self._judge(Origin(""), state, seen, columns, self._models.current or _NO_MODEL)
+        self._judge(Origin(""), state, seen, columns, self._scorers())
         keys = np.ones(1, np.int64)
         state.repeats.keys(replace(batch, text={"flow_id": Dictionary.encode(["a"])}))
         state.repeats.sort(keys)
@@ -235,6 +262,7 @@ class Engine:
             for state in self.states:
                 usage += state.usages()[position]
             found.append(DetectorStatus(definition, usage))
+        found.append(DetectorStatus(self._anomaly.definition, Usage(0, 0, 0, 0)))
         return tuple(sorted(found, key=lambda status: status.definition.name))
 
 
@@ -272,9 +300,13 @@ def _distinct_tactics(columns: Columns, rows: int) -> NDArray[np.int64]:
     return sum((shown.astype(np.int64) for shown in tactics.values()), np.zeros(rows, np.int64))
 
 
-def _skipped(state: FlowState, seen: Observation) -> tuple[tuple[Skipped, ...], Mapping[str, tuple[str, Bool]]]:
+def _skipped(
+    state: FlowState, seen: Observation, anomaly: ServingModel | Skipped
+) -> tuple[tuple[Skipped, ...], Mapping[str, tuple[str, Bool]]]:
     """Detectors that judge no row of the batch, and those that lack a field in some."""
     everywhere, somewhere = absences(state.definitions, seen)
     if state.intel.index is None:
         everywhere = (*everywhere, _NO_INTEL)
+    if isinstance(anomaly, Skipped):
+        everywhere = (*everywhere, anomaly)
     return everywhere, somewhere

@@ -17,14 +17,21 @@ from securenet_detection.models.serving import ModelSlot
 class EngineCollector(Collector):
     """Reads counters when it is scraped; the hot path only adds to plain numbers."""
 
-    def __init__(
-        self, analysis: Analysis, engine: Engine, models: ModelSlot, ledger: Ledger, intel: IntelLibrary
+    def __init__(  # noqa: PLR0917 - what is measured
+        self,
+        analysis: Analysis,
+        engine: Engine,
+        models: ModelSlot,
+        anomalies: ModelSlot,
+        ledger: Ledger,
+        intel: IntelLibrary,
     ) -> None:
         self._intel = intel
         self._analysis = analysis
         self._ledger = ledger
         self._engine = engine
         self._models = models
+        self._anomalies = anomalies
 
     def collect(self) -> Iterator[Metric]:
         """What Prometheus reads."""
@@ -56,10 +63,10 @@ class EngineCollector(Collector):
         yield evictions
         yield GaugeMetricFamily("securenet_detection_indicators", "Indicators held.", value=self._intel.indicators)
         yield GaugeMetricFamily("securenet_detection_intel_bytes", "Memory of indicators.", value=self._intel.nbytes)
-        model = GaugeMetricFamily("securenet_detection_model", "1 for the model that scores.", labels=["name"])
-        current = self._models.current
-        if current is not None:
-            model.add_metric([current.reference.name], 1)
+        model = GaugeMetricFamily("securenet_detection_model", "1 for each model that scores.", labels=["name"])
+        for slot in (self._models, self._anomalies):
+            if slot.current is not None:
+                model.add_metric([slot.current.reference.name], 1)
         yield model
         yield from self._drift()
         deleted = CounterMetricFamily(

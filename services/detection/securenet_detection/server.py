@@ -93,6 +93,7 @@ class DetectionServicer:
         engine: describes its detectors.
         ledger: findings.
         models: what serves.
+        anomalies: which anomaly model does.
         intel: feeds of indicators.
         batch_limit, batch_window: of unary calls.
         stream_window: batches of a stream that may be scored and not yet stored.
@@ -105,6 +106,7 @@ class DetectionServicer:
         engine: Engine,
         ledger: Ledger,
         models: ModelSlot,
+        anomalies: ModelSlot,
         intel: IntelLibrary,
         batch_limit: int,
         batch_window: float,
@@ -114,6 +116,7 @@ class DetectionServicer:
         self._engine = engine
         self._ledger = ledger
         self._models = models
+        self._anomalies = anomalies
         self._intel = intel
         self._batcher = Batcher(self._score, limit=batch_limit, window=batch_window)
         self._stream_window = stream_window
@@ -355,6 +358,8 @@ class DetectionServicer:
             current=convert.serving_model(self._models.current, self._engine.drift.report(self._models.current)),
             previous=convert.serving_model(self._models.previous, None),
             detail=self._models.detail,
+            anomaly=convert.serving_model(self._anomalies.current, None),
+            anomaly_detail=self._anomalies.detail,
         )
 
     async def ImportIndicators(

@@ -450,6 +450,13 @@ class ModelDetectorSettings(_Part):
     """How far back is counted."""
 
 
+class AnomalySettings(_Part):
+    """When the anomaly model speaks."""
+
+    tail: Annotated[float, Field(gt=0, le=0.1)] = 0.001
+    """Share of ordinary flows that are as odd as a flow that it speaks of, at most."""
+
+
 class DetectorSettings(_Part):
     """Every detector's settings."""
 
@@ -521,6 +528,9 @@ class DetectorSettings(_Part):
 
     model: ModelDetectorSettings = ModelDetectorSettings()
     """model."""
+
+    anomaly: AnomalySettings = AnomalySettings()
+    """anomaly."""
 
 
 class IntelSettings(_Part):
@@ -602,8 +612,11 @@ class DetectionSettings(ServerSettings):
     model_name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")] = "flow-threat"
     """Model to serve."""
 
+    anomaly_model_name: Annotated[str, Field(pattern=r"^([a-z][a-z0-9-]{0,62})?$")] = "flow-anomaly"
+    """Anomaly model to serve beside it; empty follows none."""
+
     model_alias: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")] = "champion"
-    """Alias whose version serves."""
+    """Alias whose version serves, of either model."""
 
     model_max_bytes: Annotated[int, Field(ge=1024, le=4 << 30)] = 256 << 20
     """Largest model artifact that is downloaded, in bytes."""

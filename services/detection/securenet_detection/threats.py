@@ -71,7 +71,8 @@ class Contribution(NamedTuple):
     Attributes:
         value: of the flow, in the feature's unit; None where it is unknown.
         baseline: median of the rows of the training; None where that is not known.
-        contribution: Shapley value, in log-odds of a boosted model and in votes (0–1) of a forest.
+        contribution: Shapley value, in log-odds of a boosted model and in votes (0–1) of a forest; of an anomaly model
+            how many splits fewer it took to set the flow apart.
     """
 
     feature: str

@@ -19,7 +19,7 @@ from securenet_detection.models.contributions import Explanations
 from securenet_detection.models.detector import MODEL
 from securenet_detection.models.interface import ModelReference
 from securenet_detection.repeats import Repeats
-from securenet_detection.threats import Evidence, Skipped, Technique, ThreatLevel
+from securenet_detection.threats import Contribution, Evidence, Skipped, Technique, ThreatLevel
 
 #: Flow identities that one piece of evidence names.
 _FLOW_IDS = 10
@@ -54,6 +54,20 @@ class Attributing(Protocol):
 
     def technique(self, seen: Observation, row: int) -> Technique | None:
         """The technique that the evidence of a row shows, if that is known."""
+
+
+@runtime_checkable
+class Contributing(Protocol):
+    """A speaker that says which features its evidence comes of."""
+
+    def contributions(self, row: int) -> tuple[Contribution, ...]:
+        """Those of a row, the largest first."""
+
+
+@cache
+def _contributes(speaker: type[Speaker]) -> bool:
+    """Asked for every piece of evidence, and slow to find out."""
+    return issubclass(speaker, Contributing)
 
 
 @cache
@@ -245,5 +259,11 @@ def _evidence(  # noqa: PLR0917 - what words are made of
         techniques=(attributed,) if attributed else (techniques[shown.technique],) if techniques else (),
         flow_ids=tuple(ids[:_FLOW_IDS]),
         measure=definition.measure,
-        contributions=explanations.at(row) if definition.name == MODEL else (),
+        contributions=(
+            explanations.at(row)
+            if definition.name == MODEL
+            else cast(Contributing, speaker).contributions(row)
+            if _contributes(type(speaker))
+            else ()
+        ),
     )

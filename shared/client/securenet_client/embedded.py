@@ -25,6 +25,9 @@ SIGNING_KEY: Final = Path("keys/signing.pub.pem")
 #: Model that detection serves unless told otherwise.
 DEFAULT_MODEL: Final = "flow-threat"
 
+#: What the names of anomaly models end in; one that was promoted is served beside the other.
+ANOMALY_SUFFIX: Final = "-anomaly"
+
 #: Seconds until a service must say SERVING; the first start compiles loops and makes databases.
 START_TIMEOUT: Final = 120.0
 
@@ -73,6 +76,7 @@ class EmbeddedSuite:
         self._given = environment or {}
         self._keep = keep_environment
         self._model = model
+        self._anomaly_model = ""
         self._on_step = on_step or (lambda _: None)
         self._stack = ExitStack()
 
@@ -120,7 +124,7 @@ class EmbeddedSuite:
             self.processes["registry"].wait_listening(deadline)
         else:
             self._serving("registry", base, deadline)
-            self._model = self._promoted(base)
+            self._model, self._anomaly_model = self._promoted(base)
 
     def _serving(self, name: str, base: ConnectionSettings | None, deadline: float) -> None:
         process = self.processes[name]
@@ -148,13 +152,18 @@ class EmbeddedSuite:
                     raise UnavailableError(f"detection does not serve {name}: {serving.detail}")
                 time.sleep(POLL)
 
-    def _promoted(self, base: ConnectionSettings | None) -> str:
-        """The model whose champion was moved last; empty where there is none."""
+    def _promoted(self, base: ConnectionSettings | None) -> tuple[str, str]:
+        """The model and the anomaly model whose champions were moved last; empty where there is none."""
         from securenet_client.registry.client import RegistryClient  # noqa: PLC0415 - as above
 
         with RegistryClient(settings=self.connection(base=base)) as registry:
             moved = [(found.update_time, model.id) for model in registry.list_models() if (found := model.alias())]
-        return max(moved, key=lambda pair: (pair[0] is not None, pair[0], pair[1]))[1] if moved else ""
+        moved.sort(key=lambda pair: (pair[0] is not None, pair[0], pair[1]), reverse=True)
+        names = [name for _, name in moved]
+        return (
+            next((name for name in names if not name.endswith(ANOMALY_SUFFIX)), ""),
+            next((name for name in names if name.endswith(ANOMALY_SUFFIX)), ""),
+        )
 
     def _environment(self, name: str) -> dict[str, str]:
         prefix = f"SECURENET_{name.upper()}_"
@@ -172,6 +181,8 @@ class EmbeddedSuite:
             environment.setdefault(f"{prefix}MODEL_TRUSTED_KEY", str(self.data_dir.absolute() / SIGNING_KEY))
             if self._model:
                 environment[f"{prefix}MODEL_NAME"] = self._model
+            if self._anomaly_model:
+                environment[f"{prefix}ANOMALY_MODEL_NAME"] = self._anomaly_model
         environment.update({key: value for key, value in self._given.items() if key.startswith(prefix)})
         return environment
 

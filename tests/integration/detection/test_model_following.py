@@ -103,6 +103,9 @@ class FakeRegistry(registry_pb2_grpc.ModelRegistryServiceServicer):
         self.changed.set()
 
     async def WatchModel(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        if request.name != "models/flows":
+            yield registry_pb2.WatchModelResponse(snapshot=registry_pb2.ModelSnapshot())
+            await asyncio.Event().wait()
         model = model_pb2.Model(name=request.name, aliases=[self.alias] if self.alias.generation else [])
         yield registry_pb2.WatchModelResponse(
             revision=self.alias.generation, snapshot=registry_pb2.ModelSnapshot(model=model)

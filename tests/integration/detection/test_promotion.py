@@ -14,7 +14,7 @@ from labelled_captures import write_capture
 from service_process import running
 
 from securenet.detection.v1 import detection_pb2 as pb
-from securenet.detection.v1 import detection_pb2_grpc
+from securenet.detection.v1 import detection_pb2_grpc, verdict_pb2
 from securenet.registry.v1 import model_pb2, registry_pb2, registry_pb2_grpc, training_pb2
 from securenet_core.channels import ChannelSettings, open_aio_channel
 
@@ -24,11 +24,10 @@ TIMEOUT = 60.0
 CALLERS = 4
 
 
-async def train(registry: Any, captures: list[str], iterations: int) -> str:
+async def train(registry: Any, captures: list[str], iterations: int, **fields: Any) -> str:
     """A version's name."""
-    spec = training_pb2.TrainingSpec(
-        model="models/flows", data_uris=captures, params={"max_iter": str(iterations), "min_samples_leaf": "5"}
-    )
+    params = {"max_iter": str(iterations), "min_samples_leaf": "5"}
+    spec = training_pb2.TrainingSpec(**{"model": "models/flows", "data_uris": captures, "params": params, **fields})
     steps = [response.progress async for response in registry.TrainModel(registry_pb2.TrainModelRequest(spec=spec))]
     assert steps[-1].training.state == training_pb2.TRAINING_STATE_SUCCEEDED, steps[-1]
     return str(steps[-1].training.model_version.name)
@@ -118,11 +117,11 @@ async def test_promotions_fail_no_call_and_a_broken_artifact_changes_nothing(
     assert set(load.unary) == set(load.streamed) == {first, second}
 
 
-async def served_model(detection: Any, name: str) -> None:
+async def served_model(detection: Any, name: str, slot: str = "current") -> None:
     deadline = time.monotonic() + TIMEOUT
     while True:
         answer = await detection.GetServingModel(pb.GetServingModelRequest(), timeout=TIMEOUT)
-        if answer.current.model.name == name:
+        if getattr(answer, slot).model.name == name:
             return
         assert time.monotonic() < deadline, answer
         await asyncio.sleep(0.05)
@@ -157,5 +156,70 @@ async def refused(registry: Any, detection: Any, name: str) -> str:
         answer = await detection.GetServingModel(pb.GetServingModelRequest(), timeout=TIMEOUT)
         if name in answer.detail:
             return str(answer.detail)
+        assert time.monotonic() < deadline, answer
+        await asyncio.sleep(0.05)
+
+
+async def test_an_anomaly_model_is_served_beside_the_model_fitted_to_the_site_and_swapped(
+    tmp_path: Path, columns: Any
+) -> None:
+    captures = [str(write_capture(tmp_path / f"day{i}" / "conn.log", seed=i, flows=1500)) for i in range(3)]
+    forest = {"model": "models/flows-anomaly", "estimator": training_pb2.ESTIMATOR_ISOLATION_FOREST}
+    with running("registry", tmp_path) as served:
+        async with open_aio_channel(ChannelSettings(served.address)) as registry_channel:
+            registry = registry_pb2_grpc.ModelRegistryServiceStub(registry_channel)
+            known = await train(registry, captures, 6)
+            first = await train(registry, captures, 0, params={"n_estimators": "30"}, **forest)
+            fitted = await train(registry, captures, 0, params={}, base_version=first.rpartition("/")[2], **forest)
+            await promote(registry, known)
+            key = str(served.data_dir / "keys" / "signing.pub.pem")
+            settings = {"registry": served.address, "model_name": "flows", "model_trusted_key": key}
+            with running(
+                "detection", tmp_path, anomaly_model_name="flows-anomaly", detectors__anomaly__tail="0.05", **settings
+            ) as service:
+                async with open_aio_channel(ChannelSettings(service.address)) as channel:
+                    detection = detection_pb2_grpc.DetectionServiceStub(channel)
+                    await served_model(detection, known)
+                    before = await alien(detection, columns, 0)
+                    assert "anomaly" in {skipped.detector for skipped in before.verdicts.skipped}
+                    assert not told(before, "anomaly")
+                    for number, name in enumerate((first, fitted, first), start=1):
+                        await promote(registry, name)
+                        await served_model(detection, name, "anomaly")
+                        answer = await alien(detection, columns, number)
+                        assert answer.verdicts.model.name == known
+                        assert "anomaly" not in {skipped.detector for skipped in answer.verdicts.skipped}
+                        (evidence,) = told(answer, "anomaly")
+                        assert evidence.level == verdict_pb2.THREAT_LEVEL_LOW
+                        assert 0 < evidence.measured <= evidence.threshold == 0.05
+                        assert "what stands out is" in evidence.summary
+                        assert evidence.contributions[0].contribution > 0
+                    # A model of the other kind is refused, and the one before goes on.
+                    wrong = await train(registry, captures, 6, model="models/flows-anomaly")
+                    await promote(registry, wrong)
+                    assert "kind 'probability'" in await refused_anomaly(detection, wrong)
+                    assert told(await alien(detection, columns, 9), "anomaly")
+
+
+async def alien(detection: Any, columns: Any, number: int) -> Any:
+    """What is said of a flow such as none that was trained on."""
+    odd = columns(0, 1, src=f"10.0.4.{number}", dst_port=[47_111], flow_id=[f"A{number}"])
+    odd.orig_bytes[:] = [10**12]
+    odd.duration_ns[:] = [80_000 * 10**9]
+    options = verdict_pb2.BatchOptions(detail_level=verdict_pb2.THREAT_LEVEL_LOW)
+    return await detection.AnalyzeBatch(pb.AnalyzeBatchRequest(batch=odd, options=options), timeout=TIMEOUT)
+
+
+def told(answer: Any, detector: str) -> list[Any]:
+    """Evidence of a detector."""
+    return [one for detail in answer.verdicts.details for one in detail.verdict.evidence if one.detector == detector]
+
+
+async def refused_anomaly(detection: Any, name: str) -> str:
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        answer = await detection.GetServingModel(pb.GetServingModelRequest(), timeout=TIMEOUT)
+        if name in answer.anomaly_detail:
+            return str(answer.anomaly_detail)
         assert time.monotonic() < deadline, answer
         await asyncio.sleep(0.05)

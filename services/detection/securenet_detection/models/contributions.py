@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,13 +92,21 @@ class Explainer:
 
     def contributions(self, row: NDArray[np.float32], shapley: NDArray[np.float64]) -> tuple[Contribution, ...]:
         """At most eight features of a row that moved its score, the largest first, given their values."""
-        values, numbers = shapley.tolist(), row.tolist()
-        order = sorted(range(len(values)), key=lambda at: -abs(values[at]))[:_NAMED]
-        return tuple(
-            Contribution(self._names[at], _known(numbers[at]), _known(self._baseline[at]), values[at])
-            for at in order
-            if values[at]
-        )
+        return largest(shapley, self._names, row, self._baseline)
+
+
+class RowExplainer(Protocol):
+    """Says why a model gave rows their scores."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of one batch that are explained at most."""
+
+    def values(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        """What each feature added, float64 (n, columns), of rows of features, float32 (n, columns)."""
+
+    def contributions(self, row: NDArray[np.float32], values: NDArray[np.float64], /) -> tuple[Contribution, ...]:
+        """At most eight features of a row that moved its score, the largest first, given what each added."""
 
 
 class Explanations:
@@ -110,7 +118,7 @@ class Explanations:
         likely: int64 (k,), sorted, rows that are likely to be asked for: several at once cost less.
     """
 
-    def __init__(self, explainer: Explainer | None, matrix: NDArray[np.float32], likely: Int64) -> None:
+    def __init__(self, explainer: RowExplainer | None, matrix: NDArray[np.float32], likely: Int64) -> None:
         self._explainer = explainer
         self._matrix = matrix
         self._likely = likely
@@ -130,11 +138,29 @@ class Explanations:
             self._told[row] = explainer.contributions(self._matrix[row], self._values[row])
         return self._told[row]
 
-    def _work_out(self, explainer: Explainer, row: int) -> None:
+    def _work_out(self, explainer: RowExplainer, row: int) -> None:
         begin = int(np.searchsorted(self._likely, row, "right"))
         end = begin + min(_TOGETHER, explainer.rows - len(self._told)) - 1
         rows = [row, *self._likely[begin:end].tolist()]
         self._values.update(zip(rows, explainer.values(self._matrix[rows]), strict=True))
+
+
+def largest(
+    added: NDArray[np.float64], names: Sequence[str], row: NDArray[np.float32], baseline: Sequence[float]
+) -> tuple[Contribution, ...]:
+    """At most eight features that moved a row's score, the largest first.
+
+    Args:
+        added: float64 (columns,), by how much each did.
+        names: of the features.
+        row: float32 (columns,), their values.
+        baseline: their medians in the training, NaN where they are not known.
+    """
+    values, numbers = added.tolist(), row.tolist()
+    order = sorted(range(len(values)), key=lambda at: -abs(values[at]))[:_NAMED]
+    return tuple(
+        Contribution(names[at], _known(numbers[at]), _known(baseline[at]), values[at]) for at in order if values[at]
+    )
 
 
 def warm_up() -> None:

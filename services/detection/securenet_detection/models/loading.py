@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securenet_detection.models.calibration import Calibration, OperatingPoints
-from securenet_detection.models.contributions import Explainer
+from securenet_detection.models.contributions import Explainer, RowExplainer
 from securenet_detection.models.distribution import read_distribution
 from securenet_detection.models.interface import (
     Artifact,
@@ -24,10 +24,18 @@ from securenet_detection.models.interface import (
     Promotion,
     TreeReader,
 )
+from securenet_detection.models.paths import PathExplainer
 from securenet_detection.models.serving import ServingModel
 from securenet_detection.models.tree_scorer import faster
+from securenet_detection.models.trees import TreeEnsemble
 
 Part = TypeVar("Part")
+
+#: What says why a flow got its score, by the kind of score.
+_EXPLAINERS: Final[Mapping[str, Callable[[TreeEnsemble, Sequence[str], NDArray[np.float64]], RowExplainer]]] = {
+    "probability": Explainer,
+    "anomaly": PathExplainer,
+}
 
 #: Rows of a golden batch at most.
 _GOLDEN_ROWS: Final = 65_536
@@ -48,6 +56,7 @@ def load_model(
     schema_hash: str,
     names: Sequence[str],
     begun: float,
+    kind: str = "probability",
     clock_ns: Callable[[], int] = time.time_ns,
 ) -> ServingModel:
     """A model that was opened, found to agree with its golden batch, and warmed up. Blocks.
@@ -60,6 +69,7 @@ def load_model(
         schema_hash: of the features that are computed here.
         names: of these features, a column each.
         begun: `time.monotonic()` when the download began.
+        kind: of score that is wanted: probability, or anomaly.
         clock_ns: now.
 
     Raises:
@@ -75,8 +85,8 @@ def load_model(
     serving = _object(manifest, "serving")
     if serving.get("file") != artifact.file:
         raise ModelRejectedError(f"{artifact.file} is not the form for serving", reason="NOT_FOR_SERVING")
-    if serving.get("kind") != "probability":
-        raise ModelRejectedError(f"serving: kind {serving.get('kind')!r}; expected 'probability'")
+    if serving.get("kind") != kind:
+        raise ModelRejectedError(f"serving: kind {serving.get('kind')!r}; expected {kind!r}", reason="WRONG_KIND")
     calibration = Calibration.read(_object(manifest, "calibration"))
     points = OperatingPoints.read(manifest.get("thresholds") or [], captures_held_out=_captures_held_out(manifest))
     classifier = load(
@@ -102,7 +112,7 @@ def load_model(
     explainer = (
         None
         if ensemble is None
-        else _attempt(partial(Explainer, ensemble, names, medians), limitations, "contributions")
+        else _attempt(partial(_EXPLAINERS[kind], ensemble, names, medians), limitations, "contributions")
     )
     if explainer is not None:
         explainer.values(features[:1])

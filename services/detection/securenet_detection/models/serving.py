@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securenet_detection.models.calibration import Calibration, OperatingPoints
-from securenet_detection.models.contributions import Explainer
+from securenet_detection.models.contributions import RowExplainer
 from securenet_detection.models.distribution import FeatureSpread
 from securenet_detection.models.interface import Classifier, ModelReference
 
@@ -35,12 +35,14 @@ class ServingModel:
     generation: int
     since_ns: int
     load_seconds: float
-    explainer: Explainer | None = None
+    explainer: RowExplainer | None = None
     limitations: tuple[str, ...] = ()
     spread: tuple[FeatureSpread, ...] = ()
 
     def score(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Calibrated probability that each flow is malicious, float64 (n,)."""
+        """Calibrated probability that each flow is malicious, float64 (n,); of an anomaly model the share of ordinary
+        flows that score lower.
+        """
         return self.calibration.apply(self.classifier.scores(features))
 
 

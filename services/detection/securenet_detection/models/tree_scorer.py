@@ -43,7 +43,8 @@ class TreeScorer:
     """
 
     def __init__(self, trees: TreeEnsemble, finish: Callable[[Float], Float]) -> None:
-        self._finish = finish
+        #: Makes a probability of sums.
+        self.finish = finish
         self._base = trees.base
         inner = trees.left >= 0
         asked = np.unique(trees.feature[inner])
@@ -113,7 +114,7 @@ class TreeScorer:
             self._thresholds, self._ends, self._columns, self._lows, self._scales, self._starts, self._masks,
             self._values, self._base, np.require(features, np.float32, ("C", "W")), out,
         )  # fmt: skip
-        return self._finish(out)
+        return self.finish(out)
 
 
 def faster(classifier: Classifier, trees: TreeEnsemble, features: NDArray[np.float32]) -> Classifier:
@@ -135,12 +136,14 @@ def faster(classifier: Classifier, trees: TreeEnsemble, features: NDArray[np.flo
         )
     rows = np.concatenate([features, mixed]).astype(np.float32)
     expected = classifier.scores(rows)
-    for finish in (_sigmoid, _unchanged):
-        try:
-            scorer = TreeScorer(trees, finish)
-        except ValueError:
-            return classifier
-        if float(np.max(np.abs(scorer.scores(rows) - expected))) <= _TOLERANCE:
+    try:
+        scorer = TreeScorer(trees, _unchanged)
+    except ValueError:
+        return classifier
+    sums = scorer.scores(rows)
+    for finish in (_sigmoid, _unchanged, _power(sums, expected)):
+        if float(np.max(np.abs(finish(sums) - expected))) <= _TOLERANCE:
+            scorer.finish = finish
             return scorer
     return classifier
 
@@ -161,3 +164,11 @@ def _sigmoid(sums: Float) -> Float:
 
 def _unchanged(sums: Float) -> Float:
     return sums
+
+
+def _power(sums: Float, expected: Float) -> Callable[[Float], Float]:
+    """2 to the power of the sum times what these rows say it is: an isolation forest's score of a path length."""
+    known = (expected > 0) & (sums != 0)
+    scale = float(np.median(np.log2(expected[known]) / sums[known])) if known.any() else 0.0
+    # A score is a probability; what is none of this kind is not to overflow.
+    return lambda raw: np.exp2(np.minimum(raw * scale, 0.0))

@@ -231,8 +231,8 @@ def _trained(running: Training, folder: Path, result: Mapping[str, Any]) -> Draf
 
 
 def _adapted(running: Training, folder: Path, result: Mapping[str, Any], base: Base) -> Draft:
-    """A version of the same trees with another operating point or another table. What was measured on held-out captures at the point
-    before is left out; what does not hang on the point stays."""
+    """A version of the same trees with another operating point or another table. What was measured on held-out captures
+    at the point before is left out; what does not hang on the point stays."""
     spec, manifest = running.spec, base.manifest
     changed = {metric.name: metric for metric in _metrics(result["metrics"])}
     gone = {"mcc", "f1", "tpr", "fpr", "precision"} if result["moved"] else set()

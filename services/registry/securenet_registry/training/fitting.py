@@ -165,7 +165,7 @@ def _anomaly(dataset: Dataset, spec: TrainingSpec, step: Step) -> Trained:
         later = _later(dataset, spec.held_out_fraction)
         fitted = ordinary[~later[ordinary]]
         if not 0 < len(fitted) < len(ordinary):
-            raise TrainingDataError(f"{len(ordinary):,} flows that are not malicious; expected some early and some late")
+            raise TrainingDataError(f"{len(ordinary):,} flows that are not malicious; expected early and late ones")
         step("fitting", 0.0, f"fitting on the earlier {len(fitted):,} rows", [])
         estimator = _fit(dataset, fitted, spec)
         raw[later] = raw_score(estimator, dataset.x[later])

@@ -1,4 +1,4 @@
-"""`securenet baseline`: fits the model that serves to a site's own traffic."""
+"""`securenet baseline`: fits the models that serve to a site's own traffic."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def register(application: typer.Typer) -> None:
         examples=(
             "securenet baseline learn /var/log/zeek/2026-03-02/ /var/log/zeek/2026-03-03/ --promote",
             "securenet baseline learn office/ --name flow-threat --base 3 --embedded",
+            "securenet baseline learn office/ --name flow-anomaly --promote",
         ),
     )
     application.add_typer(group, name="baseline")
@@ -39,10 +40,11 @@ def learn(
     base: Annotated[str, typer.Option(help="Version to go out from, by number or alias.")] = "champion",
     promote: Annotated[bool, typer.Option("--promote", help="Make the new version champion.")] = False,
 ) -> None:
-    """Set the model's alarm threshold by a site's own flows, as a new version of the same model.
+    """Set a model's alarm threshold by a site's own flows, as a new version of the same model.
 
-    The new threshold is the score that one in a thousand of the site's ordinary flows reaches. Up to a twentieth of the
-    flows may be an attack. The trees stay as they are. A day of traffic, or a few, is best.
+    The new threshold is the score that one in a thousand of the site's ordinary flows reaches; of an anomaly model, how
+    rare each score is there is learned. Up to a twentieth of the flows may be an attack. The trees stay as they are. A
+    day of traffic, or a few, is best.
     """
     with run.net("registry") as net:
         model = name.removeprefix("models/")
@@ -66,7 +68,7 @@ def _show(run: Invocation, version: ModelVersion, promotion: Promotion | None) -
             "model": version.model, "version": version.version,
             "threshold_before": found["site_threshold_before"], "threshold": found["site_threshold"],
             "alarmed_before": found["site_alarmed_before"], "alarmed": found["site_alarmed"],
-            "flows": int(found["site_flows"]), "held": bool(found["site_threshold_held"]),
+            "flows": int(found["site_flows"]), "held": bool(found.get("site_threshold_held")),
             "promotion": None if promotion is None else promotion.state,
         })  # fmt: skip
         return
@@ -78,7 +80,7 @@ def _show(run: Invocation, version: ModelVersion, promotion: Promotion | None) -
         ("", "threshold", "flows of the site at or above it"),
         f"{version.name} ({int(found['site_flows']):,} flows)",
     )
-    if found["site_threshold_held"]:
+    if found.get("site_threshold_held"):
         run.out.say("a higher threshold would be needed, and would silence most of what the model finds")
     if promotion is not None:
         run.out.say(f"{promotion.alias}: {promotion.from_version or 'no version'} → {promotion.to_version}")

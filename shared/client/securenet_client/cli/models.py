@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from securenet_client.cli import upkeep
-from securenet_client.cli.invocation import Invocation, OutputFormat, add_command
+from securenet_client.cli.invocation import CommandError, Invocation, OutputFormat, add_command
 from securenet_client.cli.train import finish, follow, show_version
 
 _SHOWN_METRICS: Final = ("mcc", "f1", "tpr_at_fpr_1pct", "ece")
@@ -220,8 +220,17 @@ def register_file(
 
 
 def drift(run: Invocation) -> None:
-    """Show how far traffic is from what the model that detection scores with was trained on."""
+    """Show how far traffic is from what the model that detection scores with was trained on.
+
+    It is the traffic that a service has scored since the day began, so a service must be running.
+    """
     from securenet_client.messages import plain  # noqa: PLC0415 - start-up must be quick
+
+    if run.embedded:
+        raise CommandError(
+            "drift is about the traffic that a service has scored, and one that is started for this command has scored "
+            "none; expected --server, or the services that `securenet up` runs"
+        )
 
     with run.net("detection") as net:
         found = net.detection.get_serving_model()
@@ -243,7 +252,10 @@ def drift(run: Invocation) -> None:
                     (f"  drift of {one.feature}", f"{one.stability_index:.2f}") for one in model.drift.features[:5]
                 )
                 rows.extend(("  drifted", signal) for signal in model.drift.signals)
-    run.out.table([*rows, ("detail", found.detail)], ("model", "value"))
+    odd = found.anomaly
+    rows.append(("anomaly model", odd.model.name if odd is not None and odd.model is not None else None))
+    rows += [("detail", detail) for detail in (found.detail, found.anomaly_detail) if detail]
+    run.out.table(rows, ("model", "value"))
 
 
 def watch(run: Invocation, training: Annotated[str, typer.Argument(help="Training, as train named it.")]) -> None:

@@ -345,8 +345,10 @@ class ServingModel:
 
 @dataclass(frozen=True, slots=True)
 class ModelServing:
-    """What scores now, what did before, and why there is none."""
+    """What scores now, what did before, and why there is none; and the anomaly model that scores beside it."""
 
     current: ServingModel | None
     previous: ServingModel | None
     detail: str
+    anomaly: ServingModel | None = None
+    anomaly_detail: str = ""

@@ -55,6 +55,7 @@ GOOD = [
     HistGradientBoostingClassifier(max_iter=30, max_leaf_nodes=31, min_samples_leaf=3, random_state=0),
     HistGradientBoostingClassifier(max_iter=3, max_leaf_nodes=32, min_samples_leaf=1, random_state=0),
     RandomForestClassifier(7, max_leaf_nodes=32, random_state=0),
+    IsolationForest(n_estimators=20, max_samples=32, random_state=0),
 ]
 
 
@@ -85,9 +86,9 @@ def test_it_comes_to_the_leaves_that_a_walk_comes_to(estimator: Any, tmp_path: P
 @pytest.mark.parametrize(
     "estimator",
     [
-        # More leaves than a mask has bits, and a score that is no sum of leaves.
+        # More leaves than a mask has bits.
         HistGradientBoostingClassifier(max_iter=3, max_leaf_nodes=40, min_samples_leaf=1, random_state=0),
-        IsolationForest(n_estimators=4, max_samples=8, random_state=0),
+        IsolationForest(n_estimators=4, max_samples=256, random_state=0),
     ],
     ids=str,
 )

@@ -951,7 +951,11 @@ class GetServingModelResponse(_message.Message):
     CURRENT_FIELD_NUMBER: _builtins.int
     PREVIOUS_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
+    ANOMALY_FIELD_NUMBER: _builtins.int
+    ANOMALY_DETAIL_FIELD_NUMBER: _builtins.int
     detail: _builtins.str
+    """Why there is none, or why the latest promotion is not followed; empty when all is well."""
+    anomaly_detail: _builtins.str
     """Why there is none, or why the latest promotion is not followed; empty when all is well."""
     @_builtins.property
     def current(self) -> Global___ServingModel:
@@ -961,16 +965,22 @@ class GetServingModelResponse(_message.Message):
     def previous(self) -> Global___ServingModel:
         """The one before it, kept ready for a rollback."""
 
+    @_builtins.property
+    def anomaly(self) -> Global___ServingModel:
+        """The anomaly model that scores now beside it; absent where none does."""
+
     def __init__(
         self,
         *,
         current: Global___ServingModel | None = ...,
         previous: Global___ServingModel | None = ...,
         detail: _builtins.str | None = ...,
+        anomaly: Global___ServingModel | None = ...,
+        anomaly_detail: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["current", b"current", "previous", b"previous"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["anomaly", b"anomaly", "current", b"current", "previous", b"previous"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["current", b"current", "detail", b"detail", "previous", b"previous"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anomaly", b"anomaly", "anomaly_detail", b"anomaly_detail", "current", b"current", "detail", b"detail", "previous", b"previous"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

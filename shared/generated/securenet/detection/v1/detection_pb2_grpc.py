@@ -272,7 +272,8 @@ class DetectionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetServingModel(self, request, context):
-        """GetServingModel says which model version scores now, and which did before it. Roles: all.
+        """GetServingModel says which model version scores now, which did before it, and which anomaly model scores beside it.
+        Roles: all.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

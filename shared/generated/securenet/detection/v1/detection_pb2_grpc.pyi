@@ -96,7 +96,9 @@ class DetectionServiceStub:
     ListDetectors: _grpc.UnaryUnaryMultiCallable[_detection_pb2.ListDetectorsRequest, _detection_pb2.ListDetectorsResponse]
     """ListDetectors describes every detector: thresholds, needed fields, state held, ATT&CK techniques. Roles: all."""
     GetServingModel: _grpc.UnaryUnaryMultiCallable[_detection_pb2.GetServingModelRequest, _detection_pb2.GetServingModelResponse]
-    """GetServingModel says which model version scores now, and which did before it. Roles: all."""
+    """GetServingModel says which model version scores now, which did before it, and which anomaly model scores beside it.
+    Roles: all.
+    """
     ImportIndicators: _grpc.StreamUnaryMultiCallable[_intel_pb2.ImportIndicatorsRequest, _intel_pb2.ImportIndicatorsResponse]
     """ImportIndicators takes in a feed of threat intelligence in chunks: a list, CSV, a STIX 2.1 bundle, MISP events or a
     MISP warning list, its format detected from its content. Flows are compared with it from the answer on; the batches
@@ -180,7 +182,9 @@ class DetectionServiceAsyncStub(DetectionServiceStub):
     ListDetectors: _aio.UnaryUnaryMultiCallable[_detection_pb2.ListDetectorsRequest, _detection_pb2.ListDetectorsResponse]  # type: ignore[assignment]
     """ListDetectors describes every detector: thresholds, needed fields, state held, ATT&CK techniques. Roles: all."""
     GetServingModel: _aio.UnaryUnaryMultiCallable[_detection_pb2.GetServingModelRequest, _detection_pb2.GetServingModelResponse]  # type: ignore[assignment]
-    """GetServingModel says which model version scores now, and which did before it. Roles: all."""
+    """GetServingModel says which model version scores now, which did before it, and which anomaly model scores beside it.
+    Roles: all.
+    """
     ImportIndicators: _aio.StreamUnaryMultiCallable[_intel_pb2.ImportIndicatorsRequest, _intel_pb2.ImportIndicatorsResponse]  # type: ignore[assignment]
     """ImportIndicators takes in a feed of threat intelligence in chunks: a list, CSV, a STIX 2.1 bundle, MISP events or a
     MISP warning list, its format detected from its content. Flows are compared with it from the answer on; the batches
@@ -351,7 +355,9 @@ class DetectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _detection_pb2.GetServingModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_detection_pb2.GetServingModelResponse, _abc.Awaitable[_detection_pb2.GetServingModelResponse]]:
-        """GetServingModel says which model version scores now, and which did before it. Roles: all."""
+        """GetServingModel says which model version scores now, which did before it, and which anomaly model scores beside it.
+        Roles: all.
+        """
 
     @_abc_1.abstractmethod
     def ImportIndicators(

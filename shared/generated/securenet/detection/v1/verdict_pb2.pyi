@@ -131,7 +131,7 @@ class Contribution(_message.Message):
     """Its median in the training data; NaN where the model does not say."""
     contribution: _builtins.float
     """What it added to the raw score, its Shapley value; negative speaks for benign. In log odds of a boosted model, in
-    the share of votes (0–1) of a forest.
+    the share of votes (0–1) of a forest. Of an anomaly model how many splits fewer it took to set the flow apart.
     """
     def __init__(
         self,
