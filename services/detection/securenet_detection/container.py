@@ -120,8 +120,8 @@ async def _follow_registry(
     if not settings.anomaly_model_name:
         anomalies.explain("anomaly_model_name is empty")
     if settings.registry is None:
-        for slot in (models, anomalies):
-            slot.explain("no registry is configured")
+        models.explain("no registry is configured")
+        anomalies.explain("no registry is configured")
         yield None
         return
     channel_settings = _channel(settings, settings.registry)
