@@ -98,6 +98,7 @@ class Engine:
         self._models = models
         self._anomalies = anomalies or ModelSlot()
         self._anomaly = AnomalyDetector(settings.anomaly)
+        self._half_life_ns = settings.evidence_half_life_seconds * 1e9
         self._intel = intel
         seed = settings.state.hash_seed
         self._seed = secrets.randbits(62) if seed is None else seed
@@ -175,7 +176,7 @@ class Engine:
         for behaviour in state.behaviours:
             observed = behaviour.observe(seen)
             if observed is not None:
-                columns.append((behaviour, observed))
+                columns.append((behaviour, observed.faded(self._half_life_ns)))
         return self._judge(origin, state, seen, columns, scorer)
 
     def _judge(

@@ -460,6 +460,10 @@ class AnomalySettings(_Part):
 class DetectorSettings(_Part):
     """Every detector's settings."""
 
+    evidence_half_life_seconds: Annotated[float, Field(ge=1, le=31_536_000)] = 3600.0
+    """Seconds, by the time of the flows, in which evidence halves after its last cause, until it ends with its
+    detector's window."""
+
     state: StateSettings = StateSettings()
     """Bounds of state."""
 

@@ -192,4 +192,5 @@ def evidence(
         flows=out[:, 3] if flows is None else np.where(stands, np.maximum(out[:, 3], flows), 0),
         first_seen_ns=out[:, 4],
         certain=out[:, 6],
+        idle_ns=out[:, 5],
     )

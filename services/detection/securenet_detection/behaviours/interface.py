@@ -9,7 +9,7 @@ one after another mean that the clock was set back, and the entity's window star
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
@@ -89,6 +89,7 @@ class Observed:
         flows: int64 (n,), flows of the episode up to this row; what a finding is counted in, whatever is measured.
         first_seen_ns: int64 (n,), start of the episode's first flow.
         certain: int64 (n,), what the detector counted beside `measured`.
+        idle_ns: int64 (n,), how long ago the latest flow gave cause for the evidence; None where the row itself did.
     """
 
     level: NDArray[np.uint8]
@@ -101,6 +102,16 @@ class Observed:
     flows: NDArray[np.int64]
     first_seen_ns: NDArray[np.int64]
     certain: NDArray[np.int64]
+    idle_ns: NDArray[np.int64] | None = None
+
+    def faded(self, half_life_ns: float) -> Observed:
+        """The same with what is left of its confidence, which halves for every half-life without a cause."""
+        idle = np.flatnonzero(self.idle_ns) if self.idle_ns is not None else ()
+        if self.idle_ns is None or not len(idle):
+            return self
+        confidence = self.confidence.copy()
+        confidence[idle] *= np.exp2(-self.idle_ns[idle] / half_life_ns)
+        return replace(self, confidence=confidence)
 
     def at(self, row: int) -> Shown:
         """The evidence of one row."""

@@ -235,7 +235,7 @@ def count_in_window(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over th
         ordinal: of the first row, ≥ 1.
         learn: False changes nothing (dry run).
         out: int64 (n, 7), zeroed by the caller: measured (0 without evidence), event, latest sample, flows so far,
-            first seen, last seen, certain weight.
+            first seen, nanoseconds since its latest cause, certain weight.
         sampled: int64 (n, 2), filled with the rows that were sampled, and the position of the sample before (0: none).
 
     Returns:
@@ -297,7 +297,8 @@ def count_in_window(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over th
             out[i, 2] = row[HEAD]
             out[i, 3] = row[FLOWS]
             out[i, 4] = row[FIRST]
-            out[i, 5] = now
+            # Evidence lasts for the window after its latest cause.
+            out[i, 5] = max(now - (row[UNTIL] - window), 0)
             out[i, 6] = row[GRADED]
     return taken, standing
 
@@ -405,6 +406,7 @@ def walk_sequentially(  # noqa: PLR0912, PLR0915, PLR0917 - one pass over the ro
             out[i, 2] = row[HEAD]
             out[i, 3] = row[FLOWS]
             out[i, 4] = row[FIRST]
-            out[i, 5] = now
+            # Evidence lasts for the window after its latest cause.
+            out[i, 5] = max(now - (row[UNTIL] - window), 0)
             out[i, 6] = row[PEAK]
     return taken, standing
