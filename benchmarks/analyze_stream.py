@@ -1,6 +1,7 @@
 """Rows a second of `AnalyzeStream` of the running service, against the bare model on the same rows.
 
-    python benchmarks/analyze_stream.py [--data-dir DIR] [--rows 200000] [--batch 4096] [--rounds 3] [--output json]
+    python benchmarks/analyze_stream.py [--data-dir DIR] [--rows 200000] [--batch 4096] [--rounds 3]
+        [--processes 2] [--output json]
 
 The service is one process with every detector, findings on SQLite and the champion of the registry under `--data-dir`
 (without one there, a small one is trained first). This process sends it the rows of `detection_engine.py` as packed
@@ -15,10 +16,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import shutil
+import statistics
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +33,7 @@ from detection_engine import generate
 from securenet_client import SecureNet
 from securenet_client.detection.convert import batch_options, stream_request
 from securenet_client.embedded import EmbeddedSuite
+from securenet_detection.grpc_owners import owner
 from securenet_detection.models.onnx_classifier import load_onnx
 from securenet_flows.batch import Dictionary, FlowBatch
 from securenet_flows.features import FEATURES, SourceContext, features
@@ -85,6 +90,40 @@ async def streamed(target: Target, sent: Sequence[tuple[bytes, int]]) -> tuple[f
         return rows / (time.perf_counter() - begun), (target.cpu_seconds() - used) / rows
 
 
+async def abreast(target: Target, streams: Sequence[Sequence[tuple[bytes, int]]]) -> float:
+    """CPU seconds a row of the busiest of the service's processes, over several streams at once."""
+    begun = target.each_cpu_seconds()
+    await asyncio.gather(*(streamed(target, sent) for sent in streams))
+    used = [after - before for before, after in zip(begun, target.each_cpu_seconds(), strict=True)]
+    return max(used) / sum(rows for sent in streams for _, rows in sent)
+
+
+def requests_of(pieces: Sequence[FlowBatch], scope: str) -> list[tuple[bytes, int]]:
+    """What a stream sends, and how many rows each message has."""
+    options = batch_options(dry_run=False, detail_level=0, state_scope=scope)
+    return [(stream_request(at, piece, options).SerializeToString(), len(piece)) for at, piece in enumerate(pieces)]
+
+
+def several(
+    arguments: argparse.Namespace, data_dir: Path, one: Target, pieces: Sequence[FlowBatch]
+) -> Iterator[dict[str, Any]]:
+    """Several processes against one, with as many states in each."""
+    names: list[str] = []
+    for process in range(arguments.processes):
+        owned = (f"state-{n}" for n in count() if owner("default", f"state-{n}", arguments.processes) == process)
+        names += islice(owned, 2)
+    found = []
+    with tempfile.TemporaryDirectory() as other:
+        shutil.copytree(data_dir, other, dirs_exist_ok=True)
+        with detection(Path(other), arguments.processes) as more:
+            for _ in range(arguments.rounds):
+                streams = [requests_of(pieces[:12], name) for name in names]
+                found.append([asyncio.run(abreast(target, streams)) for target in (one, more)])
+    alone, busiest = (statistics.median(figures) for figures in zip(*found, strict=True))
+    name = f"analyze-stream-{arguments.processes}-processes-busiest"
+    yield line(name, busiest * 1e6, "µs/row", "one process", busiest / alone)
+
+
 def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Every figure."""
     pieces = [piece for piece in batches(arguments.rows, arguments.batch) if len(piece) == arguments.batch]
@@ -98,19 +137,16 @@ def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         alone, found = [], []
         with detection(data_dir) as target:
             for number in range(arguments.rounds):
-                options = batch_options(dry_run=False, detail_level=0, state_scope=f"round-{number}")
-                sent = [
-                    (stream_request(at, piece, options).SerializeToString(), len(piece))
-                    for at, piece in enumerate(pieces)
-                ]
-                found.append(asyncio.run(streamed(target, sent)))
+                found.append(asyncio.run(streamed(target, requests_of(pieces, f"round-{number}"))))
                 alone.append(bare(model, pieces))
+            more = list(several(arguments, data_dir, target, pieces)) if arguments.processes > 1 else []
     rate, cpu = max(rate for rate, _ in found), min(cpu for _, cpu in found)
     base, base_cpu = max(rate for rate, _ in alone), min(cpu for _, cpu in alone)
     yield line("analyze-stream-bare-model-rate", base, "rows/s", _BARE, 1.0)
     yield line("analyze-stream-bare-model-cpu", base_cpu * 1e6, "µs/row", _BARE, 1.0)
     yield line("analyze-stream-rate", rate, "rows/s", _BARE, rate / base)
     yield line("analyze-stream-cpu", cpu * 1e6, "µs/row", _BARE, cpu / base_cpu)
+    yield from more
 
 
 def main() -> int:
@@ -120,6 +156,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--batch", type=int, default=4096)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=2, help="that many are compared with one; 1 leaves that out")
     parser.add_argument("--output", choices=("table", "json"), default="table")
     arguments = parser.parse_args()
     for figures in measure(arguments):
