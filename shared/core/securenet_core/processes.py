@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
@@ -40,19 +41,30 @@ _POLL: Final = 0.05
 _log = get_logger(__name__)
 
 
-def run_processes(settings: ServerSettings, definition: ServiceDefinition, count: int) -> int:
-    """Runs the service in so many processes until SIGTERM or SIGINT; in this one where that is 1.
+def run_processes(settings: ServerSettings, package: str, count: int) -> int:
+    """Runs a service in so many processes until SIGTERM or SIGINT; in this one where that is 1.
+
+    Args:
+        settings: of the service.
+        package: of the service; `container.DEFINITION` in it says what it is. A parent never loads that: it would take
+            the memory of one more process for nothing.
+        count: processes.
 
     Returns:
         An :class:`~securenet_core.serving.ExitCode`; CLEAN where every process drained.
     """
     if os.environ.get(_WORKER):
         threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
-        return run(settings, definition, shared_port=True)
+        return run(settings, _definition(package), shared_port=True)
     if count == 1:
-        return run(settings, definition)
-    configure_logging(settings, definition.name)
-    return int(asyncio.run(Supervisor(settings, definition, count).run()))
+        return run(settings, _definition(package))
+    configure_logging(settings, package.removeprefix("securenet_"))
+    return int(asyncio.run(Supervisor(settings, package, count).run()))
+
+
+def _definition(package: str) -> ServiceDefinition:
+    found: ServiceDefinition = import_module(f"{package}.container").DEFINITION
+    return found
 
 
 class Supervisor:
@@ -61,13 +73,13 @@ class Supervisor:
     Args:
         settings: of the service; a process differs in its address file and its HTTP port, which is `http_port` + its
             number.
-        definition: of the service; its container's package is what the processes run.
+        package: what the processes run.
         count: processes.
     """
 
-    def __init__(self, settings: ServerSettings, definition: ServiceDefinition, count: int) -> None:
+    def __init__(self, settings: ServerSettings, package: str, count: int) -> None:
         self._settings = settings
-        self._module = definition.container.__module__.partition(".")[0]
+        self._module = package
         self._count = count
         self._stopping = asyncio.Event()
         self._running: dict[int, asyncio.subprocess.Process] = {}
