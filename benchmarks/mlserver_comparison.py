@@ -230,30 +230,44 @@ def _first(capture: Sequence[FlowBatch], rows: int) -> FlowBatch:
     return capture[0].take(np.arange(rows))
 
 
-def _flows(folder: Path) -> list[FlowBatch]:
-    """Two hours of an office with attacks, in batches of 4,096 rows; without ids, so that none is a repetition."""
+def office(folder: Path) -> FlowBatch:
+    """Two hours of an office with attacks that no model saw."""
     scenarios = ("ssh-brute-force@20m", "horizontal-scan@50m")
     settings = SimulationSettings(
         seed=3, duration_s=7200, hosts=60, scenarios=tuple(map(ScheduledScenario.parse, scenarios))
     )
     write_zeek_logs(settings, folder / "office-3")
-    whole = FlowBatch.concatenate(list(read_flows(folder / "office-3")))
+    return FlowBatch.concatenate(list(read_flows(folder / "office-3")))
+
+
+def _flows(folder: Path) -> list[FlowBatch]:
+    """An office in batches of 4,096 rows; without ids, so that none is a repetition."""
+    whole = office(folder)
     plain = replace(whole, text={name: text for name, text in whole.text.items() if name != "flow_id"})
     return [piece for piece in plain.split(ROWS) if len(piece) == ROWS]
 
 
-def _trained(folder: Path) -> EmbeddedSuite:
-    """Services whose champion was trained on three offices; its joblib form lies in the folder for MLServer."""
+def train(data_dir: Path, folder: Path) -> None:
+    """Trains a champion by the default recipe on three offices of an hour, where the registry has none."""
     captures = [folder / f"office-{seed}" for seed in (1, 2, 4)]
-    for capture in captures:
-        scenarios = tuple(map(ScheduledScenario.parse, ("horizontal-scan@5m", "ssh-brute-force@20m")))
-        write_zeek_logs(SimulationSettings(seed=int(capture.name[-1]), duration_s=3600, scenarios=scenarios), capture)
-    with EmbeddedSuite(["registry"], folder / "data") as suite, SecureNet(suite.connection()) as net:
-        for step in net.registry.train_model(MODEL, captures, seed=1):
-            training = step.training
+    with EmbeddedSuite(["registry"], data_dir, model=MODEL) as suite, SecureNet(suite.connection()) as net:
+        if any(model.id == MODEL and model.alias() for model in net.registry.list_models()):
+            return
+        for capture in captures:
+            scenarios = tuple(map(ScheduledScenario.parse, ("horizontal-scan@5m", "ssh-brute-force@20m")))
+            settings = SimulationSettings(seed=int(capture.name[-1]), duration_s=3600, scenarios=scenarios)
+            write_zeek_logs(settings, capture)
+        *_, last = net.registry.train_model(MODEL, captures, seed=1)
+        training = last.training
         if training is None or training.model_version is None:
             raise SystemExit(f"training failed: {training.error if training else 'it did not end'}")
-        net.registry.promote_model_version(MODEL, 1)
+        net.registry.promote_model_version(MODEL, training.model_version.version)
+
+
+def _trained(folder: Path) -> EmbeddedSuite:
+    """Services with a champion; its joblib form lies in the folder for MLServer."""
+    train(folder / "data", folder)
+    with EmbeddedSuite(["registry"], folder / "data") as suite, SecureNet(suite.connection()) as net:
         (folder / "mlserver").mkdir()
         net.registry.download_model_version(MODEL, 1, folder / "mlserver" / "model.joblib", flavor="joblib")
     return EmbeddedSuite(["registry", "detection"], folder / "data")
