@@ -36,7 +36,7 @@ from securenet_detection.settings import DetectorSettings
 from securenet_detection.states import FlowState, FlowStates
 from securenet_detection.threats import AnalyticType, Skipped, ThreatLevel
 from securenet_detection.verdicts import BatchVerdicts, Speaker
-from securenet_flows.batch import Dictionary, FlowBatch
+from securenet_flows.batch import CONN_STATES, Dictionary, FlowBatch
 from securenet_flows.features import FEATURES, features
 
 Bool = NDArray[np.bool_]
@@ -231,23 +231,22 @@ class Engine:
     def warm_up(self) -> None:
         """Compiles every loop, or loads it from the disk cache. Takes seconds without one, so not on an event loop."""
         state = FlowState.smallest(self._settings)
-        zeros = np.zeros((1, 16), np.uint8)
-        text = {"dns_query": Dictionary(np.zeros(1, np.int32), ("www.example.com",))}
-        batch = FlowBatch(np.zeros(1, np.int64), zeros, zeros, np.full(1, 6, np.uint8), text=text)
+        batch = _one_of_each()
+        rows = len(batch)
         seen = Observation.of(batch, seed=self._seed, ordinal=1, learn=True, names=self._names.read(batch))
         columns: Columns = []
         state.intel.warm_up()
         for behaviour in state.behaviours:
             behaviour.observe(seen)
-        state.model.judge(seen, np.ones(1), np.ones(1), 0.5)
+        state.model.judge(seen, np.ones(rows), np.ones(rows), 0.5)
         contributions.warm_up()
         paths.warm_up()
         tree_scorer.warm_up()
         self._judge(Origin(""), state, seen, columns, self._scorers())
-        keys = np.ones(1, np.int64)
-        state.repeats.keys(replace(batch, text={"flow_id": Dictionary.encode(["a"])}))
+        keys = np.ones(rows, np.int64)
+        state.repeats.keys(replace(batch, text={"flow_id": Dictionary.encode(["a"] * rows)}))
         state.repeats.sort(keys)
-        state.repeats.keep(keys, np.ones(1, np.uint8), np.zeros(1), _NO_MODEL, {})
+        state.repeats.keep(keys, np.ones(rows, np.uint8), np.zeros(rows), _NO_MODEL, {})
 
     async def sweep(self) -> None:
         """Lets go of named states that nobody uses any more, also while no flows come."""
@@ -265,6 +264,25 @@ class Engine:
             found.append(DetectorStatus(definition, usage))
         found.append(DetectorStatus(self._anomaly.definition, Usage(0, 0, 0, 0)))
         return tuple(sorted(found, key=lambda status: status.definition.name))
+
+
+def _one_of_each() -> FlowBatch:
+    """A flow that was answered and stayed, and one that failed: detectors are done at once with what does not occur."""
+    zeros = np.zeros((2, 16), np.uint8)
+    amount, port = np.array([10_000, 0], np.int64), np.full(2, 443, np.uint16)
+    return FlowBatch(
+        np.zeros(2, np.int64),
+        zeros,
+        zeros,
+        np.full(2, 6, np.uint8),
+        numeric={
+            "conn_state": np.array([CONN_STATES.index("SF"), CONN_STATES.index("S0")], np.uint8),
+            "duration_ns": amount * 1_000_000,
+            "dst_port": port,
+            **dict.fromkeys(("orig_bytes", "resp_bytes", "orig_pkts", "resp_pkts"), amount),
+        },
+        text={"dns_query": Dictionary(np.zeros(2, np.int32), ("www.example.com",))},
+    )
 
 
 def _fuse(pieces: Sequence[NDArray[np.float64]], model: NDArray[np.float64]) -> NDArray[np.float64]:
