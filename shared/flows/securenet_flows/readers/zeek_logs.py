@@ -163,11 +163,13 @@ def _with_numbers(names: Array, numbers: Array) -> Array:
 
 def _separate_icmpv6(batch: FlowBatch) -> FlowBatch:
     """Zeek calls both "icmp"; a flow between IPv6 addresses is ICMPv6."""
-    icmp = batch.protocol == ICMP
-    if not icmp.any():
+    icmp = np.flatnonzero(batch.protocol == ICMP)
+    sources = batch.src_addr[icmp]
+    mapped = (sources[:, :10] == 0).all(axis=1) & (sources[:, 10:12] == UNKNOWN).all(axis=1)
+    if mapped.all():
         return batch
-    mapped = (batch.src_addr[:, :10] == 0).all(axis=1) & (batch.src_addr[:, 10:12] == UNKNOWN).all(axis=1)
-    protocol = np.where(icmp & ~mapped, np.uint8(ICMPV6), batch.protocol)
+    protocol = batch.protocol.copy()
+    protocol[icmp[~mapped]] = ICMPV6
     return FlowBatch(
         batch.start_time_ns, batch.src_addr, batch.dst_addr, protocol, batch.numeric, batch.text, batch.present
     )
