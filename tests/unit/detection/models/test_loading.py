@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import math
 from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from securenet_detection.models.interface import Artifact, ModelRejectedError, Promotion
 from securenet_detection.models.loading import load_model
 from securenet_detection.models.onnx_classifier import load_onnx
 from securenet_detection.models.onnx_trees import read_trees
+from securenet_registry.training.onnx_trees import to_onnx
 
 pytestmark = pytest.mark.unit
 
@@ -37,6 +41,25 @@ def test_a_good_model_is_loaded_calibrated_and_named(load: Any) -> None:
     # Raw 0.5 is calibrated to 0.25.
     assert model.score(np.zeros((3, 4), np.float32)).tolist() == pytest.approx([0.25] * 3)
     assert model.points.high == pytest.approx(0.992)
+
+
+def test_a_model_of_trees_is_loaded_with_what_explains_it(load: Any) -> None:
+    rng = np.random.default_rng(3)
+    x = rng.integers(-4, 5, (400, 4)).astype(np.float32)
+    estimator = HistGradientBoostingClassifier(max_iter=5, max_leaf_nodes=8, random_state=0).fit(
+        x, x[:, 0] * x[:, 1] > 2
+    )
+    golden = {
+        "shape": [8, 4],
+        "features": base64.b64encode(x[:8].tobytes()).decode(),
+        "raw": estimator.predict_proba(x[:8])[:, 1].tolist(),
+        "tolerance": 1e-5,
+    }
+    model = load(to_onnx(estimator, 4, {}), golden=golden)
+    (values,) = model.explainer.values(x[:1])
+    raw = float(estimator.predict_proba(x[:1])[0, 1])
+    assert model.explainer.expected + values.sum() == pytest.approx(math.log(raw / (1 - raw)), abs=1e-4)
+    assert [limitation for limitation in model.limitations if "contributions" in limitation] == []
 
 
 @pytest.mark.parametrize("lineage", [{"split": "time"}, {}, None, "capture"])
