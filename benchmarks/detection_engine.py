@@ -24,12 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from securenet_detection.detector_settings import DetectorSettings, StateSettings
 from securenet_detection.engine import Engine
 from securenet_detection.models.calibration import Calibration, OperatingPoints
 from securenet_detection.models.interface import ModelReference
 from securenet_detection.models.onnx_classifier import OnnxClassifier, load_onnx
 from securenet_detection.models.serving import ModelSlot, ServingModel
-from securenet_detection.settings import DetectorSettings, StateSettings
 from securenet_flows.batch import CONN_STATES, Dictionary, FlowBatch
 from securenet_flows.features import FEATURES, SourceContext, features
 from securenet_registry.training.onnx_trees import to_onnx

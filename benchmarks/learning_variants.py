@@ -41,9 +41,9 @@ from leave_one_capture_out import _LIMITS, NETWORKS, RECIPES, _batches, _part, _
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from securenet_detection.detector_settings import DetectorSettings, StateSettings
 from securenet_detection.engine import Engine
 from securenet_detection.models.serving import ModelSlot
-from securenet_detection.settings import DetectorSettings, StateSettings
 from securenet_detection.verdicts import BatchVerdicts
 from securenet_flows.evaluation import LabelledCapture, evaluate
 from securenet_flows.simulation.training_offices import training_offices

@@ -30,12 +30,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from securenet_detection.detector_settings import DetectorSettings, StateSettings
 from securenet_detection.engine import Engine
 from securenet_detection.models.calibration import Calibration, OperatingPoints
 from securenet_detection.models.interface import ModelReference
 from securenet_detection.models.onnx_classifier import load_onnx
 from securenet_detection.models.serving import ModelSlot, ServingModel
-from securenet_detection.settings import DetectorSettings, StateSettings
 from securenet_detection.threats import ThreatLevel
 from securenet_flows.batch import FlowBatch
 from securenet_flows.evaluation import Evaluation, LabelledCapture, evaluate

@@ -24,9 +24,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from securenet_detection.detector_settings import DetectorSettings
 from securenet_detection.engine import Engine
 from securenet_detection.models.serving import ModelSlot
-from securenet_detection.settings import DetectorSettings
 from securenet_flows.batch import CONN_STATES, Dictionary, FlowBatch
 
 START_NS: Final = 1_767_225_600 * 10**9

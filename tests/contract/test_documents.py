@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from securenet_detection.behaviours.catalogue import behaviours
-from securenet_detection.settings import DetectorSettings
+from securenet_detection.detector_settings import DetectorSettings
 
 pytestmark = pytest.mark.unit
 

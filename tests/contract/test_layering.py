@@ -120,9 +120,10 @@ def test_a_program_only_starts_what_others_build(service: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_setting_is_explained(service: str) -> None:
-    path = PACKAGES[f"securenet_{service}"] / f"securenet_{service}" / "settings.py"
     bare = []
-    for node in ast.walk(tree(path)):
+    paths = sorted((PACKAGES[f"securenet_{service}"] / f"securenet_{service}").glob("*settings.py"))
+    assert paths
+    for path, node in ((file, node) for file in paths for node in ast.walk(tree(file))):
         if not isinstance(node, ast.ClassDef):
             continue
         for statement, after in zip(node.body, [*node.body[1:], None], strict=True):

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from securenet_detection.models.calibration import Calibration, OperatingPoints
-from securenet_detection.models.interface import ModelReference
-from securenet_detection.models.serving import ModelSlot, ServingModel
-from securenet_detection.settings import (
+from securenet_detection.detector_settings import (
     BruteForceSettings,
     DetectorSettings,
     HorizontalScanSettings,
     StateSettings,
     VerticalScanSettings,
 )
+from securenet_detection.models.calibration import Calibration, OperatingPoints
+from securenet_detection.models.interface import ModelReference
+from securenet_detection.models.serving import ModelSlot, ServingModel
 from securenet_flows.batch import CONN_STATES, Dictionary, FlowBatch
 
 #: Low thresholds and the smallest tables, so that a short trace meets findings, doublings and evictions.

@@ -22,6 +22,7 @@ from securenet_detection.behaviours.interface import Definition, Observed, Usage
 from securenet_detection.behaviours.names import NameReader
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.behaviours.publicsuffixlist_rules import public_suffixes
+from securenet_detection.detector_settings import DetectorSettings
 from securenet_detection.findings.sighting import Origin
 from securenet_detection.intel.index import IntelIndex
 from securenet_detection.intel.threat_intel import THREAT_INTEL, ThreatIntel
@@ -32,7 +33,6 @@ from securenet_detection.models.contributions import Explanations
 from securenet_detection.models.detector import MODEL
 from securenet_detection.models.drift import DriftWatch
 from securenet_detection.models.serving import ModelSlot, ServingModel
-from securenet_detection.settings import DetectorSettings
 from securenet_detection.states import FlowState, FlowStates
 from securenet_detection.threats import AnalyticType, Skipped, ThreatLevel
 from securenet_detection.verdicts import BatchVerdicts, Speaker

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import securenet_flows
+from securenet_detection.detector_settings import DetectorSettings
 from securenet_detection.engine import Engine
 from securenet_detection.models.serving import ModelSlot
-from securenet_detection.settings import DetectorSettings
 
 
 def forget_outdated(folders: Iterable[Path]) -> int:

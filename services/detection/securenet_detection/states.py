@@ -13,10 +13,10 @@ from typing import Final, Self
 from securenet_core.exceptions import ResourceExhaustedError
 from securenet_detection.behaviours.catalogue import behaviours
 from securenet_detection.behaviours.interface import Usage
+from securenet_detection.detector_settings import DetectorSettings, StateSettings
 from securenet_detection.intel.threat_intel import ThreatIntel
 from securenet_detection.models.detector import ModelDetector
 from securenet_detection.repeats import Repeats
-from securenet_detection.settings import DetectorSettings, StateSettings
 from securenet_flows.features import SourceContext
 
 #: Smallest tables, for compiling the loops and for those who only ever ask for dry runs.

@@ -14,7 +14,8 @@ from securenet.detection.v1 import detection_pb2_grpc, flow_pb2
 from securenet_core import Server
 from securenet_core.channels import ChannelSettings, open_aio_channel
 from securenet_detection.container import DEFINITION
-from securenet_detection.settings import DetectionSettings, DetectorSettings, StateSettings
+from securenet_detection.detector_settings import DetectorSettings, StateSettings
+from securenet_detection.settings import DetectionSettings
 
 #: 2026-01-01T00:00:00Z, in seconds.
 START = 1_767_225_600

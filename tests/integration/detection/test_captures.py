@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from securenet_detection.detector_settings import DetectorSettings, StateSettings
 from securenet_detection.engine import Engine
 from securenet_detection.models.serving import ModelSlot
-from securenet_detection.settings import DetectorSettings, StateSettings
 from securenet_flows.captures import read_flows
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]

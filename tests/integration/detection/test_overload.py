@@ -20,10 +20,11 @@ from securenet_core.channels import ChannelSettings, open_aio_channel, open_chan
 from securenet_core.exceptions import ResourceExhaustedError
 from securenet_core.status import from_rpc_error
 from securenet_detection.container import DEFINITION, DetectionContainer
+from securenet_detection.detector_settings import DetectorSettings, StateSettings
 from securenet_detection.models.calibration import Calibration, OperatingPoints
 from securenet_detection.models.interface import ModelReference
 from securenet_detection.models.serving import ModelSlot, ServingModel
-from securenet_detection.settings import DetectionSettings, DetectorSettings, LoadSettings, StateSettings
+from securenet_detection.settings import DetectionSettings, LoadSettings
 
 pytestmark = pytest.mark.integration
 

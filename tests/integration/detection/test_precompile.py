@@ -16,7 +16,7 @@ _COUNT = """
 from securenet_detection.behaviours import kernels
 from securenet_detection.engine import Engine
 from securenet_detection.models.serving import ModelSlot
-from securenet_detection.settings import DetectorSettings
+from securenet_detection.detector_settings import DetectorSettings
 from securenet_flows import feature_kernels
 
 Engine(DetectorSettings(), ModelSlot()).warm_up()
@@ -31,7 +31,7 @@ import numpy as np
 from numba.core.registry import CPUDispatcher
 from securenet_detection.engine import Engine
 from securenet_detection.models.serving import ModelSlot
-from securenet_detection.settings import DetectorSettings, StateSettings
+from securenet_detection.detector_settings import DetectorSettings, StateSettings
 from securenet_flows.batch import Dictionary, FlowBatch
 
 def compiled():

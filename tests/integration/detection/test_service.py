@@ -20,7 +20,7 @@ from securenet_core.exceptions import (
     ResourceExhaustedError,
 )
 from securenet_core.status import from_rpc_error
-from securenet_detection.settings import DetectorSettings, StateSettings
+from securenet_detection.detector_settings import DetectorSettings, StateSettings
 
 pytestmark = pytest.mark.integration
 

@@ -17,7 +17,7 @@ from securenet_detection.behaviours.long_connection import LongConnection
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.behaviours.outside import Outside
 from securenet_detection.behaviours.strobe import Strobe
-from securenet_detection.settings import (
+from securenet_detection.detector_settings import (
     BeaconSettings,
     ExfiltrationSettings,
     FloodSettings,

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from securenet_detection import fusion
 from securenet_detection.behaviours.interface import Observed
+from securenet_detection.detector_settings import DetectorSettings, StateSettings
 from securenet_detection.engine import Engine
 from securenet_detection.models.serving import ModelSlot
-from securenet_detection.settings import DetectorSettings, StateSettings
 from securenet_detection.threats import ThreatLevel
 from securenet_flows.batch import CONN_STATES, FlowBatch
 

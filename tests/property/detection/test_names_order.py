@@ -10,9 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from securenet_detection.engine import Engine
-from securenet_detection.models.serving import ModelSlot
-from securenet_detection.settings import (
+from securenet_detection.detector_settings import (
     DetectorSettings,
     DgaSettings,
     DnsTunnelSettings,
@@ -20,6 +18,8 @@ from securenet_detection.settings import (
     LateralMovementSettings,
     StateSettings,
 )
+from securenet_detection.engine import Engine
+from securenet_detection.models.serving import ModelSlot
 from securenet_flows.batch import CONN_STATES, Dictionary, FlowBatch
 
 pytestmark = pytest.mark.unit

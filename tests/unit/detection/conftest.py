@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from securenet_detection.detector_settings import DetectorSettings, StateSettings
 from securenet_detection.engine import Engine
 from securenet_detection.models.serving import ModelSlot
-from securenet_detection.settings import DetectorSettings, StateSettings
 from securenet_flows.batch import CONN_STATES, NUMERIC, TEXT, Dictionary, FlowBatch
 
 #: 2026-01-01T00:00:00Z.

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from securenet_detection.detector_settings import DetectorSettings, StateSettings
 from securenet_detection.engine import Engine
 from securenet_detection.models.calibration import Calibration, OperatingPoints
 from securenet_detection.models.interface import ModelReference
 from securenet_detection.models.serving import ModelSlot, ServingModel
-from securenet_detection.settings import DetectorSettings, StateSettings
 from securenet_detection.threats import ThreatLevel
 
 pytestmark = pytest.mark.unit

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from securenet_detection.detector_settings import DetectorSettings, StateSettings
 from securenet_detection.engine import Engine
 from securenet_detection.models.serving import ModelSlot
-from securenet_detection.settings import DetectorSettings, StateSettings
 from securenet_detection.threats import ThreatLevel
 from securenet_flows.simulation import ScheduledScenario, SimulationSettings, simulate
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from securenet_core.exceptions import ResourceExhaustedError
+from securenet_detection.detector_settings import DetectorSettings, StateSettings
 from securenet_detection.engine import Engine
 from securenet_detection.models.serving import ModelSlot
-from securenet_detection.settings import DetectorSettings, StateSettings
 from securenet_detection.states import FlowStates
 
 pytestmark = pytest.mark.unit

@@ -37,7 +37,7 @@ from securenet_detection.behaviours.entities import Entities, evidence, outputs
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.behaviours.outside import PUSHING, Outside
-from securenet_detection.settings import BeaconSettings, StateSettings
+from securenet_detection.detector_settings import BeaconSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack
 
 #: What pushes in clear is rare by now, and is what command servers speak that need no certificate.

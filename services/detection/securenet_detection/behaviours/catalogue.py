@@ -22,8 +22,8 @@ from securenet_detection.behaviours.sequential_scan import SequentialScan
 from securenet_detection.behaviours.strobe import Strobe
 from securenet_detection.behaviours.unanswered_calls import UnansweredCalls
 from securenet_detection.behaviours.vertical_scan import VerticalScan
+from securenet_detection.detector_settings import DetectorSettings
 from securenet_detection.intel.threat_intel import ThreatIntel
-from securenet_detection.settings import DetectorSettings
 
 
 def behaviours(settings: DetectorSettings) -> tuple[Behaviour, ...]:

@@ -27,7 +27,7 @@ from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.name_kernels import APEX, LOCAL, REPUTATION, SCORE
 from securenet_detection.behaviours.observation import TCP, UDP, Observation
-from securenet_detection.settings import DgaSettings, StateSettings
+from securenet_detection.detector_settings import DgaSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
 
 _SCALE = float(1 << 20)

@@ -28,7 +28,7 @@ from securenet_detection.behaviours.interface import Definition, Observed, Sampl
 from securenet_detection.behaviours.name_kernels import APEX, APEX_START, ENTROPY, LENGTH, LOCAL, NAME, REPUTATION
 from securenet_detection.behaviours.names import registered
 from securenet_detection.behaviours.observation import TCP, UDP, Observation
-from securenet_detection.settings import DnsTunnelSettings, StateSettings
+from securenet_detection.detector_settings import DnsTunnelSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
 
 Int64 = NDArray[np.int64]

@@ -24,7 +24,7 @@ from securenet_detection.behaviours import tables
 from securenet_detection.behaviours.entities import Entities, evidence, outputs, within
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
-from securenet_detection.settings import ExfiltrationSettings, StateSettings
+from securenet_detection.detector_settings import ExfiltrationSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack
 
 #: Ports on which command and control comes; what leaves on others leaves by another protocol.

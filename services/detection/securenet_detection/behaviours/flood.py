@@ -24,7 +24,7 @@ from securenet_detection.behaviours.entities import Entities, evidence, outputs
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import TCP, Observation
 from securenet_detection.behaviours.outside import bits_of
-from securenet_detection.settings import FloodSettings, StateSettings
+from securenet_detection.detector_settings import FloodSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack
 
 _BITMAP: Final = 64

@@ -21,7 +21,7 @@ from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
-from securenet_detection.settings import IcmpTunnelSettings, StateSettings
+from securenet_detection.detector_settings import IcmpTunnelSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
 
 Int64 = NDArray[np.int64]

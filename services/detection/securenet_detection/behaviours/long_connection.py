@@ -24,7 +24,7 @@ from securenet_detection.behaviours.entities import Entities, evidence, outputs
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.behaviours.outside import PUSHING, Outside
-from securenet_detection.settings import LongConnectionSettings, StateSettings
+from securenet_detection.detector_settings import LongConnectionSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack
 
 _HOUR_MS: Final = 3_600_000

@@ -20,7 +20,7 @@ from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import TCP, UDP, Observation
-from securenet_detection.settings import OddPortSettings, StateSettings
+from securenet_detection.detector_settings import OddPortSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
 
 #: Ports of services that have their own: IANA's registration first, then alternates that are in wide use.

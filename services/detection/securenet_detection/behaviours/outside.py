@@ -19,7 +19,7 @@ from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours import tables
 from securenet_detection.behaviours.interface import Usage
 from securenet_detection.behaviours.observation import Observation
-from securenet_detection.settings import PrevalenceSettings, StateSettings
+from securenet_detection.detector_settings import PrevalenceSettings, StateSettings
 
 #: Ports of services that push: web, mail (IMAP), chat (XMPP), the great push services, MQTT over TLS, and media (STUN).
 PUSHING: Final = np.zeros(1 << 16, np.bool_)

@@ -15,7 +15,7 @@ from securenet_detection.behaviours.brute_force import attempts, may_attempt
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
-from securenet_detection.settings import BruteForceSettings, PasswordSpraySettings, StateSettings
+from securenet_detection.detector_settings import BruteForceSettings, PasswordSpraySettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
 
 #: How many more hosts it takes where nobody judged the log-ins.

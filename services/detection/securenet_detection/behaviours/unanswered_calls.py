@@ -17,7 +17,7 @@ from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import TCP, Observation
 from securenet_detection.behaviours.outside import PUSHING
-from securenet_detection.settings import StateSettings, UnansweredCallsSettings
+from securenet_detection.detector_settings import StateSettings, UnansweredCallsSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
 
 

@@ -12,7 +12,7 @@ from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
-from securenet_detection.settings import StateSettings, VerticalScanSettings
+from securenet_detection.detector_settings import StateSettings, VerticalScanSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
 
 

@@ -19,10 +19,10 @@ from securenet_detection.behaviours import kernels as behaviour_kernels
 from securenet_detection.behaviours.episodes import Episodes
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
+from securenet_detection.detector_settings import StateSettings, ThreatIntelSettings
 from securenet_detection.intel import kernels
 from securenet_detection.intel.index import Entry, IntelIndex
 from securenet_detection.intel.matching import Matches, match
-from securenet_detection.settings import StateSettings, ThreatIntelSettings
 from securenet_detection.threats import AnalyticType, Technique
 
 #: Name of the detector.

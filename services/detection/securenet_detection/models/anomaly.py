@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold
 from securenet_detection.behaviours.observation import Observation
+from securenet_detection.detector_settings import AnomalySettings
 from securenet_detection.models.contributions import Explanations
 from securenet_detection.models.serving import ServingModel
-from securenet_detection.settings import AnomalySettings
 from securenet_detection.threats import AnalyticType, Contribution, ThreatLevel
 
 #: Name of the detector.

@@ -14,8 +14,8 @@ from securenet_detection.behaviours import kernels
 from securenet_detection.behaviours.episodes import Episodes
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
+from securenet_detection.detector_settings import ModelDetectorSettings, StateSettings
 from securenet_detection.fusion import EPSILON, MEDIUM, levels
-from securenet_detection.settings import ModelDetectorSettings, StateSettings
 from securenet_detection.threats import AnalyticType, ThreatLevel
 
 Float = NDArray[np.float64]

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from securenet_detection.detector_settings import DetectorSettings, StateSettings, StrobeSettings
 from securenet_detection.engine import Engine
 from securenet_detection.models.serving import ModelSlot
-from securenet_detection.settings import DetectorSettings, StateSettings, StrobeSettings
 from securenet_detection.threats import ThreatLevel
 
 pytestmark = pytest.mark.unit

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from securenet_detection.detector_settings import DetectorSettings, StateSettings
 from securenet_detection.engine import Engine
 from securenet_detection.intel.index import IntelIndex
-from securenet_detection.settings import DetectorSettings, StateSettings
 
 pytestmark = pytest.mark.unit
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from securenet_detection.detector_settings import DetectorSettings, StateSettings, ThreatIntelSettings
 from securenet_detection.engine import Engine
 from securenet_detection.intel.index import IntelIndex
 from securenet_detection.intel.indicators import IndicatorKind
-from securenet_detection.settings import DetectorSettings, StateSettings, ThreatIntelSettings
 from securenet_detection.threats import ThreatLevel
 
 pytestmark = pytest.mark.unit

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import IsolationForest
 
+from securenet_detection.detector_settings import DetectorSettings, StateSettings
 from securenet_detection.engine import Engine
 from securenet_detection.models.anomaly import ANOMALY
 from securenet_detection.models.calibration import Calibration, OperatingPoints
@@ -16,7 +17,6 @@ from securenet_detection.models.interface import ModelReference
 from securenet_detection.models.onnx_trees import read_trees
 from securenet_detection.models.paths import PathExplainer
 from securenet_detection.models.serving import ModelSlot, ServingModel
-from securenet_detection.settings import DetectorSettings, StateSettings
 from securenet_detection.threats import ThreatLevel
 from securenet_flows.features import FEATURES
 from securenet_registry.training.onnx_trees import to_onnx
