@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from leave_one_capture_out import _LIMITS, NETWORKS, RECIPES, _batches, _part, _simulate
+from leave_one_capture_out import LIMITS, NETWORKS, RECIPES, batches, only, simulated
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -72,10 +72,10 @@ class Variants:
     """
 
     def __init__(self, paths: dict[str, list[Path]], scratch: Path) -> None:
-        offices = [_simulate(settings, scratch / f"office-{settings.seed}") for settings in training_offices()]
+        offices = [simulated(settings, scratch / f"office-{settings.seed}") for settings in training_offices()]
         named = [(network, path) for network, group in paths.items() for path in group]
         everything = [*(path for _, path in named), *offices]
-        self._data = load(list(map(str, everything)), read_capture, _LIMITS, labels=True, progress=lambda *_: None)
+        self._data = load(list(map(str, everything)), read_capture, LIMITS, labels=True, progress=lambda *_: None)
         self._evidence = np.concatenate([_evidence(path) for path in everything])
         self._network = [network for network, _ in named] + ["office"] * len(offices)
         self.judged: dict[str, list[LabelledCapture]] = defaultdict(list)
@@ -115,7 +115,7 @@ class Variants:
         self.judged[variant].append(LabelledCapture(name, malicious, np.clip(score, 0.0, 1.0), score >= threshold))
 
     def _without(self, data: Dataset, *networks: str) -> Dataset:
-        return _part(data, [i for i, name in enumerate(self._network) if name not in networks])
+        return only(data, [i for i, name in enumerate(self._network) if name not in networks])
 
     def _conformal(self, networks: Sequence[str]) -> dict[str, dict[str, float]]:
         """Thresholds of raw scores for each network, from the benign flows of the others."""
@@ -157,7 +157,7 @@ def _evidence(path: Path) -> NDArray[np.float32]:
     engine = Engine(DetectorSettings(state=StateSettings(hash_seed=1)), ModelSlot())
     names = [status.definition.name for status in engine.detectors()]
     parts = []
-    for batch in _batches(path):
+    for batch in batches(path):
         # Without identities no flow is one that came before.
         verdicts = engine.analyze(replace(batch, text={k: v for k, v in batch.text.items() if k != "flow_id"}))
         if not isinstance(verdicts, BatchVerdicts):

@@ -77,7 +77,8 @@ _OTHER_OFFICES: Final = {
     ),
     "office-day": SimulationSettings(seed=55, duration_s=86_400.0, hosts=14, rate=0.5),
 }
-_LIMITS: Final = Limits()
+#: The registry's own.
+LIMITS: Final = Limits()
 _BATCH: Final = 4096
 _BYTE_FEATURES: Final = (*(f.name for f in FEATURES if "bytes" in f.name), "direction_ratio")
 _CONTEXT: Final = tuple(feature.name for feature in FEATURES if feature.name.startswith(("src_", "dst_", "pair_")))
@@ -185,11 +186,11 @@ class Study:
     def __init__(self, paths: Mapping[str, Sequence[Path]], scenarios: Mapping[str, Path], scratch: Path) -> None:
         self._scratch = scratch
         self._scenarios = {name: path for name, path in scenarios.items() if path.exists()}
-        offices = [_simulate(settings, scratch / f"office-{settings.seed}") for settings in training_offices()]
-        self._others = {name: _simulate(settings, scratch / name) for name, settings in _OTHER_OFFICES.items()}
+        offices = [simulated(settings, scratch / f"office-{settings.seed}") for settings in training_offices()]
+        self._others = {name: simulated(settings, scratch / name) for name, settings in _OTHER_OFFICES.items()}
         named = [(network, path) for network, group in paths.items() for path in group]
         uris = [str(path) for path in (*(path for _, path in named), *offices, *self._others.values())]
-        self._data = load(uris, read_capture, _LIMITS, labels=True, progress=lambda _rows, _name: None)
+        self._data = load(uris, read_capture, LIMITS, labels=True, progress=lambda _rows, _name: None)
         self._captures = [
             Capture(f"{network}-{path.name.split('_mix')[0]}" if len(paths[network]) > 1 else network, network, path, i)
             for i, (network, path) in enumerate(named)
@@ -231,7 +232,7 @@ class Study:
 
     def _train(self, recipe: Recipe, hidden: Sequence[int], *, without: str | None) -> Model:
         chosen = [capture.index for capture in self._captures if recipe.captured and capture.network != without]
-        part = _part(self._data, chosen + (self._offices if recipe.simulated else []))
+        part = only(self._data, chosen + (self._offices if recipe.simulated else []))
         trained = fit(replace(part, x=_hide(part.x, hidden)), recipe.spec(), lambda *_: None)
         if not recipe.anomaly:
             return Model(trained, hidden, self._scratch)
@@ -278,7 +279,7 @@ def _verdicts(path: Path, model: Model) -> Verdicts:
     days = HostDays()
     gravest: dict[str, int] = {}
     columns: list[tuple[Any, Any, Any]] = []
-    for batch in _batches(path):
+    for batch in batches(path):
         days.add(batch)
         verdicts = engine.analyze(batch)
         for _, sighting in verdicts.sightings:
@@ -292,12 +293,13 @@ def _verdicts(path: Path, model: Model) -> Verdicts:
     return Verdicts(label, score, level, len(days), high)
 
 
-def _batches(path: Path) -> Iterator[FlowBatch]:
+def batches(path: Path) -> Iterator[FlowBatch]:
+    """A capture's flows as a stream brings them."""
     for batch in read_capture(path):
         yield from batch.split(_BATCH)
 
 
-def _part(data: Dataset, indices: Sequence[int]) -> Dataset:
+def only(data: Dataset, indices: Sequence[int]) -> Dataset:
     """The rows of some captures."""
     place = np.full(len(data.captures), -1)
     place[list(indices)] = np.arange(len(indices))
@@ -320,7 +322,8 @@ def _hide(x: NDArray[np.float32], hidden: Sequence[int]) -> NDArray[np.float32]:
     return x
 
 
-def _simulate(settings: SimulationSettings, folder: Path) -> Path:
+def simulated(settings: SimulationSettings, folder: Path) -> Path:
+    """The folder, with an office's logs in it."""
     write_zeek_logs(settings, folder)
     return folder
 
