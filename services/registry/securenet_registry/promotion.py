@@ -76,13 +76,24 @@ class Gatekeeper:
         self._reopener = reopener
         self._trained = TrainedModels(artifacts, signer)
 
-    def check(self, version: ModelVersion) -> tuple[Gate, ...]:
-        """Every gate, in order. Reads all bytes of the version, so it belongs in a thread."""
+    def check(self, version: ModelVersion, serves: ModelVersion | None) -> tuple[Gate, ...]:
+        """Every gate, in order. Reads all bytes of the version, so it belongs in a thread.
+
+        Args:
+            version: that is to serve.
+            serves: what consumers have now, None where they have nothing.
+        """
         ready = Gate("state", version.state is VersionState.READY, version.state.value, VersionState.READY.value)
         integrity, manifest = self._integrity(version)
         if manifest is None:
             return (ready, integrity)
-        return (ready, integrity, *self._reopened(version, manifest), *self._serving(manifest))
+        return (
+            ready,
+            integrity,
+            *self._reopened(version, manifest),
+            *self._serving(manifest),
+            *self._same_kind(manifest, serves),
+        )
 
     def check_integrity(self, version: ModelVersion) -> tuple[Gate, ...]:
         """Signature and digests alone, as for a rollback to what served before."""
@@ -129,6 +140,22 @@ class Gatekeeper:
             Gate("feature-schema", known, manifest.feature_schema_hash[:16] or "unknown", self._schema_hash[:16]),
         )
 
+    def _same_kind(self, manifest: Manifest, serves: ModelVersion | None) -> Sequence[Gate]:
+        """Consumers of a probability would refuse a tail of an anomaly score, and the other way round."""
+        if manifest.serving is None or serves is None:
+            return ()
+        try:
+            now = Manifest.decode(
+                self._artifacts.manifest(serves.tenant, serves.model, serves.version).manifest
+            ).serving
+        except DataLossError:
+            # What serves was damaged since: that must not keep a sound version from taking its place.
+            return ()
+        if now is None:
+            return ()
+        kind, wanted = str(manifest.serving["kind"]), str(now["kind"])
+        return (Gate("score-kind", kind == wanted, kind, f"{wanted}, as the version that serves now"),)
+
 
 class Promotions:
     """Use-cases that move aliases of the caller's tenant."""
@@ -162,8 +189,10 @@ class Promotions:
             done = await self._done(who, "PromoteModelVersion", move, request)
             if done is not None:
                 return done
-        version = await self._ledger.read(who.tenant, lambda tx: find_version(tx, reference))
-        gates = await asyncio.to_thread(self._gatekeeper.check, version)
+        version, serves = await self._ledger.read(
+            who.tenant, lambda tx: (find_version(tx, reference), _served(tx, reference.model, move.alias))
+        )
+        gates = await asyncio.to_thread(self._gatekeeper.check, version, serves)
         if validate_only:
             return await self._ledger.read(who.tenant, lambda tx: _planned(tx, who, version, move, gates))
         self._let_pass(version, gates, override=override)
@@ -286,6 +315,13 @@ class Promotions:
         promotion = await self._ledger.run(who.tenant, work)
         self._changes.notify((who.tenant, version.model))
         return promotion
+
+
+def _served(tx: LedgerTransaction, model: str, alias: str) -> ModelVersion | None:
+    """What an alias points at now; of one that points nowhere yet, what the champion does."""
+    found = find_model(tx, model)
+    at = found.alias(alias) or found.alias("champion")
+    return tx.version(model, at.version) if at else None
 
 
 def _current(tx: LedgerTransaction, model: str, move: Move) -> Alias | None:

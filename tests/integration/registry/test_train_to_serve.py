@@ -163,10 +163,11 @@ async def test_other_estimators(start_registry: Callable[..., Any], captures: li
         isolation = await helpers.train(
             stub, captures, estimator=training_pb2.ESTIMATOR_ISOLATION_FOREST, params={"n_estimators": "10"}
         )
+        # Both can serve, but not one in the place of the other.
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await stub.PromoteModelVersion(registry_pb2.PromoteModelVersionRequest(name=isolation.name))
         assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
-        assert "calibration" in (refused.value.details() or "")
+        assert "score-kind: anomaly; required probability" in (refused.value.details() or "")
 
 
 async def test_cancelling(start_registry: Callable[..., Any], captures: list[str], helpers: Any) -> None:

@@ -121,6 +121,17 @@ async def test_each_gate(
     assert done.generation == 1
 
 
+async def test_a_version_of_another_kind_of_score_does_not_take_the_place_of_what_serves(
+    promotions: Promotions, register: Register, who: Principal
+) -> None:
+    await register()
+    await register(serving={**COMPLETE["serving"], "kind": "anomaly"})
+    assert await promote(promotions, who, 1) == 1
+    for alias in ("champion", "challenger"):
+        with pytest.raises(FailedPreconditionError, match="score-kind: anomaly; required probability"):
+            await promote(promotions, who, 2, move(alias=alias))
+
+
 async def test_the_joblib_form_of_what_was_trained_here_must_open(
     promotions: Promotions, register: Register, who: Principal, reopener: FakeReopener
 ) -> None:
