@@ -127,9 +127,12 @@ async def service(folder: Path, count: int) -> AsyncIterator[list[Any]]:
             servers.append(server)
             channel = await stack.enter_async_context(open_aio_channel(ChannelSettings(server.address)))
             stubs.append(detection_pb2_grpc.DetectionServiceStub(channel))
-        yield stubs
-        # As the parent asks all of them at once.
-        assert await asyncio.gather(*(server.stop() for server in servers)) == [0] * count
+        try:
+            yield stubs
+        finally:
+            # As the parent asks all of them at once.
+            ended = await asyncio.gather(*(server.stop() for server in servers))
+        assert ended == [0] * count
 
 
 def told(verdict: verdict_pb2.Verdict) -> Any:
@@ -206,7 +209,9 @@ def test_calls_of_many_are_joined_and_each_gets_its_own(tmp_path: Path) -> None:
             wrong.cancel()
             verdicts = [(await call).verdict for call in calls]
             assert [verdict.flow_id for verdict in verdicts] == [f"C{n}" for n in range(40)]
-            assert verdicts[-1].threat_level >= verdict_pb2.THREAT_LEVEL_MEDIUM
+            # Calls at once come in any order, so nobody knows which of them pass the threshold; the first does not.
+            levels = [verdict.threat_level for verdict in verdicts]
+            assert min(levels) < verdict_pb2.THREAT_LEVEL_MEDIUM <= max(levels)
 
     asyncio.run(run())
 
