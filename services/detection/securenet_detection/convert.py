@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from functools import cache, lru_cache
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -169,7 +169,7 @@ def evidence(piece: Evidence) -> verdict_pb2.Evidence:
     return message.evidence[0]
 
 
-@cache
+@lru_cache(1 << 12)
 def technique(one: Technique) -> verdict_pb2.AttackTechnique:
     """An ATT&CK technique; the one message of it, to be copied and not changed."""
     return verdict_pb2.AttackTechnique(id=one.id, name=one.name, tactic=one.tactic)

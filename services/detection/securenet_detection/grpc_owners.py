@@ -33,6 +33,9 @@ from securenet_detection.server import DetectionServicer
 #: Seconds for which a call waits for an owner that is being started.
 _PATIENCE: Final = 15.0
 
+#: Seconds within which joined calls must be answered: one that hangs must not hold up all that wait behind them.
+_LONGEST_ANSWER: Final = 30.0
+
 
 class _Asked(NamedTuple):
     flow: flow_pb2.FlowRecord
@@ -86,9 +89,8 @@ class Peer:
             response = await self._together([asked.flow for asked in batch], batch[0].tenant, dry_run=batch[0].dry_run)
         except InvalidArgumentError as error:
             if len(batch) > 1:
-                # Nothing was scored yet. What cannot be right fails alone.
-                for asked in batch:
-                    await self._answer([asked])
+                # Nothing was scored yet. What cannot be right fails alone, and the others do not wait for each other.
+                await asyncio.gather(*(self._answer([asked]) for asked in batch))
             else:
                 _fail(batch, error)
         except Exception as error:  # noqa: BLE001 - every caller must hear of it
@@ -105,7 +107,7 @@ class Peer:
         await self._reach()
         try:
             response: peers_pb2.AnalyzeTogetherResponse = await self._peers.AnalyzeTogether(
-                request, metadata=peer_metadata(tenant)
+                request, metadata=peer_metadata(tenant), timeout=_LONGEST_ANSWER
             )
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error

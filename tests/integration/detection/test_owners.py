@@ -216,6 +216,25 @@ def test_calls_of_many_are_joined_and_each_gets_its_own(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_flow_that_cannot_be_fails_alone_among_those_that_came_with_it(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with service(tmp_path, 2) as stubs:
+            stub = stubs[1 - owner("default", "", 2)]
+            flows = [record(Flow(n, "10.0.0.5", f"93.184.216.{n + 1}", 443, 3)) for n in range(30)]
+            # A time that a Timestamp holds, and nanoseconds in 64 bits do not.
+            flows[7].start_time.seconds = 253_402_300_799
+            calls = [stub.Analyze(pb.AnalyzeRequest(flow=flow), timeout=TIMEOUT) for flow in flows]
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+            failed = [number for number, answer in enumerate(answers) if isinstance(answer, BaseException)]
+            assert failed == [7]
+            error = answers[7]
+            assert isinstance(error, grpc.aio.AioRpcError)
+            assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert "flow.start_time" in (error.details() or "")
+
+    asyncio.run(run())
+
+
 def test_what_the_owner_refuses_reads_as_if_it_had_been_refused_here(tmp_path: Path) -> None:
     async def run() -> None:
         async with service(tmp_path, 2) as stubs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,3 +80,8 @@ async def test_who_ends_answers_until_the_others_hand_no_more_calls_on(folder: P
         assert not serving.done()
         second.drained(1).touch()
         await serving
+
+
+async def test_it_ends_also_where_nothing_can_be_written(folder: Path) -> None:
+    async with serve_peers(Place(0, 2, folder), POLICY, {SERVICE: Tenants()}, grace=0.01):
+        shutil.rmtree(folder)

@@ -165,20 +165,7 @@ def largest(
 
 def warm_up() -> None:
     """Compiles the loop, or loads it from the disk cache."""
-    one = np.array([0.5, 0.25, 0.75])
-    stump = TreeEnsemble(
-        roots=np.zeros(1, np.int64),
-        feature=np.zeros(3, np.int64),
-        threshold=one.astype(np.float32),
-        left=np.array([1, -1, -1]),
-        right=np.array([2, -1, -1]),
-        missing_left=np.ones(3, np.bool_),
-        value=one,
-        cover=np.array([3.0, 1.0, 2.0]),
-        base=0.0,
-        columns=1,
-    )
-    Explainer(stump, ("",), one).values(np.zeros((1, 1), np.float32))
+    Explainer(TreeEnsemble.stump(), ("",), np.zeros(1)).values(np.zeros((1, 1), np.float32))
 
 
 def _weights(most: int) -> NDArray[np.float64]:

@@ -104,17 +104,4 @@ def descend(  # noqa: PLR0917 - numba takes arguments by position
 
 def warm_up() -> None:
     """Compiles the loops, or loads them from the disk cache."""
-    one = np.array([0.5, 0.25, 0.75])
-    stump = TreeEnsemble(
-        roots=np.zeros(1, np.int64),
-        feature=np.zeros(3, np.int64),
-        threshold=one.astype(np.float32),
-        left=np.array([1, -1, -1]),
-        right=np.array([2, -1, -1]),
-        missing_left=np.ones(3, np.bool_),
-        value=one,
-        cover=np.array([3.0, 1.0, 2.0]),
-        base=0.0,
-        columns=1,
-    )
-    PathExplainer(stump, ("",), one).values(np.zeros((1, 1), np.float32))
+    PathExplainer(TreeEnsemble.stump(), ("",), np.zeros(1)).values(np.zeros((1, 1), np.float32))

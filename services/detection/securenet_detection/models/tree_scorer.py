@@ -150,11 +150,7 @@ def faster(classifier: Classifier, trees: TreeEnsemble, features: NDArray[np.flo
 
 def warm_up() -> None:
     """Compiles the loop, or loads it from the disk cache."""
-    one = np.zeros(1, np.int64)
-    stump = TreeEnsemble(
-        one, one, np.zeros(1, np.float32), one - 1, one - 1, np.zeros(1, np.bool_), np.zeros(1), None, 0.0, 1
-    )
-    TreeScorer(stump, _unchanged).scores(np.zeros((1, 1), np.float32))
+    TreeScorer(TreeEnsemble.stump(), _unchanged).scores(np.zeros((1, 1), np.float32))
 
 
 def _sigmoid(sums: Float) -> Float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,23 @@ class TreeEnsemble:
         problem = self._disorder() or self._nonsense()
         if problem:
             raise ValueError(f"trees: {problem}")
+
+    @classmethod
+    def stump(cls) -> Self:
+        """One question and two leaves: the least that loops over trees can be compiled with."""
+        one = np.array([0.5, 0.25, 0.75])
+        return cls(
+            roots=np.zeros(1, np.int64),
+            feature=np.zeros(3, np.int64),
+            threshold=one.astype(np.float32),
+            left=np.array([1, -1, -1]),
+            right=np.array([2, -1, -1]),
+            missing_left=np.ones(3, np.bool_),
+            value=np.array([0.0, 0.25, 0.75]),
+            cover=np.array([3.0, 1.0, 2.0]),
+            base=0.0,
+            columns=1,
+        )
 
     def _disorder(self) -> str:
         nodes = len(self.feature)
