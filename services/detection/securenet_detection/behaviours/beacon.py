@@ -32,11 +32,11 @@ from numpy.typing import NDArray
 from securenet_detection.behaviours import beacon_kernels as loops
 from securenet_detection.behaviours import beacon_null, tables
 from securenet_detection.behaviours import row_kernels as rows
-from securenet_detection.behaviours.connection_kernels import UNKNOWN
 from securenet_detection.behaviours.entities import Entities, evidence, outputs
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.behaviours.outside import PUSHING, Outside
+from securenet_detection.behaviours.prevalence_kernels import UNKNOWN
 from securenet_detection.detector_settings import BeaconSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack
 

@@ -1,8 +1,4 @@
-"""Compiled loops of beacon: when pairs that come back met, and whether that is regular.
-
-Functions of :mod:`.connection_kernels` are compiled into these, and numba's disk cache does not see when they change:
-touch this file with that one.
-"""
+"""Compiled loops of beacon: when pairs that come back met, and whether that is regular."""
 
 from __future__ import annotations
 
@@ -12,28 +8,32 @@ from typing import Any, Final
 import numba
 import numpy as np
 
-from securenet_detection.behaviours.connection_kernels import (
+from securenet_detection.behaviours.entity_kernels import (
     ACTIVE,
     FIRST,
     FIRST_SEEN,
     FLOWS,
+    HIGH,
+    HOUR,
     LEVEL,
+    LOW,
     MEASURED,
+    MEDIUM,
+    MS,
     NEWEST,
     NOTHING,
     OWN,
-    POPULAR,
-    RARE,
     UNTIL,
-    _begin,
-    _measure,
-    _moved,
-    _report,
-    _roll,
-    _sample,
-    _say,
-    _stands,
+    begin,
+    measure,
+    moved,
+    report,
+    roll,
+    sample,
+    say,
+    stands,
 )
+from securenet_detection.behaviours.prevalence_kernels import POPULAR, RARE
 from securenet_detection.behaviours.tables import (
     ENTRIES,
     EVICTIONS,
@@ -50,10 +50,6 @@ from securenet_flows.kernel_memory import borrowed
 
 #: Hours that are looked back on.
 HOURS: Final = 24
-
-_LOW, _MEDIUM, _HIGH = 1, 2, 3
-_MS: Final = 1_000_000
-_HOUR: Final = 3_600_000
 
 _Array = Any
 
@@ -232,16 +228,16 @@ def _judge_pair(  # noqa: PLR0917 - numba takes arguments by position
     size = (1.0 - skew + agreement + smallness) / 3.0
 
     newest = row[NEWEST]
-    age = min(max(newest - row[BORN], 0), HOURS * _HOUR)
-    hours = age // _HOUR
+    age = min(max(newest - row[BORN], 0), HOURS * HOUR)
+    hours = age // HOUR
     bars = work[3]
     run = longest = 0
     for k in range(HOURS):
         # The hour k hours ago.
-        bars[k] = row[HOURLY + (newest // _HOUR - k) % HOURS]
+        bars[k] = row[HOURLY + (newest // HOUR - k) % HOURS]
         run = run + 1 if bars[k] > 0 else 0
         longest = max(longest, run)
-    observed = min(max(newest - since, 1), HOURS * _HOUR)
+    observed = min(max(newest - since, 1), HOURS * HOUR)
     coverage = age / observed if longest >= HOURS // 4 else 0.0
     duration = min(1.0, max(coverage, longest / (HOURS / 2)))
     if hours >= 6:
@@ -282,7 +278,7 @@ def _promote(kept: _Array, row: _Array, ring: _Array, window: int, first: int) -
     for k in range(_COMES_BACK - 1):
         now, sent = kept[1 + 2 * k], kept[2 + 2 * k]
         before = row[NEWEST]
-        if _moved(row, now, window):
+        if moved(row, now, window):
             if row[ARRIVALS] == 0 or row[NEWEST] - before > window:
                 _begin_pair(row, now, first)
                 before = now - window
@@ -291,7 +287,7 @@ def _promote(kept: _Array, row: _Array, ring: _Array, window: int, first: int) -
             if abs(now - before) >= _TOGETHER:
                 _arrives(row, ring, now, sent)
     if row[ARRIVALS] > 0:
-        row[FIRST] = min(first, row[BORN] * _MS)
+        row[FIRST] = min(first, row[BORN] * MS)
 
 
 @numba.njit(nogil=True)
@@ -319,24 +315,24 @@ def _place(  # noqa: PLR0917 - numba takes arguments by position
 
 @numba.njit(nogil=True)
 def _begin_pair(row: _Array, now: int, first: int) -> None:
-    _begin(row, first)
+    begin(row, first)
     row[ARRIVALS] = 0
     row[FILLED] = 0
     row[JUDGED_NEXT] = _FEWEST
     row[BORN] = now
-    row[NEWEST_HOUR] = now // _HOUR
+    row[NEWEST_HOUR] = now // HOUR
     row[HOURLY : HOURLY + HOURS] = 0
 
 
 @numba.njit(nogil=True)
 def _arrives(row: _Array, ring: _Array, now: int, sent: int) -> bool:
     """Puts a call into a pair's ring and hours; True where it is time to judge."""
-    hour = row[NEWEST] // _HOUR
+    hour = row[NEWEST] // HOUR
     if hour > row[NEWEST_HOUR]:
-        _roll(row, HOURLY, HOURS, row[NEWEST_HOUR], hour)
+        roll(row, HOURLY, HOURS, row[NEWEST_HOUR], hour)
         row[NEWEST_HOUR] = hour
-    if now // _HOUR > hour - HOURS:
-        row[HOURLY + (now // _HOUR) % HOURS] += 1
+    if now // HOUR > hour - HOURS:
+        row[HOURLY + (now // HOUR) % HOURS] += 1
     at = row[ARRIVALS] % RING
     ring[0, at] = now
     ring[1, at] = sent
@@ -356,10 +352,10 @@ def _arrives(row: _Array, ring: _Array, now: int, sent: int) -> bool:
 @numba.njit(nogil=True, forceinline=True)
 def _level(score: int, limits: _Array, name_service: bool, prevalence: int) -> int:
     if name_service or prevalence == POPULAR:
-        return _LOW
+        return LOW
     if score >= limits[1] and prevalence == RARE:
-        return _HIGH
-    return _MEDIUM
+        return HIGH
+    return MEDIUM
 
 
 @jit()
@@ -425,7 +421,7 @@ def follow_pairs(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over the r
         fetch_ahead(candidates, kept, keys, counted, i)
         if i + _AHEAD < len(keys) and counted[i + _AHEAD]:
             fetch_bucket(index, keys[i + _AHEAD])
-        now = times[i] // _MS
+        now = times[i] // MS
         event = NOTHING
         if not (counted[i] and learn) and not was_reported(counters, keys[i]):
             continue
@@ -447,7 +443,7 @@ def follow_pairs(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over the r
             index[slot, 1] = ordinal + i
             row = rows[slot]
             before = row[NEWEST]
-            if _moved(row, now, window):
+            if moved(row, now, window):
                 if row[ARRIVALS] == 0 or row[NEWEST] - before > window:
                     _begin_pair(row, now, times[i])
                     before = now - window
@@ -455,7 +451,7 @@ def follow_pairs(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over the r
                 row[FIRST] = min(row[FIRST], times[i])
                 row[BORN] = min(row[BORN], now)
                 if row[ARRIVALS] >= _SAMPLED_FROM:
-                    taken = _sample(row, counters, sampled, taken, i)
+                    taken = sample(row, counters, sampled, taken, i)
                 if abs(now - before) >= _TOGETHER and _arrives(row, rings[slot], now, sent[i]):
                     score = _judge_pair(
                         row, rings[slot, 0], rings[slot, 1], work, null, shares, counts, clock[0], limits[2]
@@ -463,11 +459,11 @@ def follow_pairs(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over the r
                     if score >= limits[0]:
                         if row[ACTIVE] == 0:
                             row[MEASURED] = 0
-                        _measure(row, score, limits[0])
+                        measure(row, score, limits[0])
                         row[SCHEDULED] = sent[i] > received[i] and sent[i] > _MUCH
                         level = _level(row[MEASURED], limits, names[i], prevalence[i])
                         # What doubles is the number of calls; a score cannot.
-                        event = _report(row, row[ARRIVALS], row[ARRIVALS], level, now, window)
+                        event = report(row, row[ARRIVALS], row[ARRIVALS], level, now, window)
                         if event == FIRST_SEEN:
                             mark_reported(counters, keys[i])
                     else:
@@ -479,7 +475,7 @@ def follow_pairs(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over the r
             continue
         else:
             row = rows[slot]
-        if _stands(row, now, window):
+        if stands(row, now, window):
             level = _level(row[MEASURED], limits, names[i], prevalence[i])
-            standing += _say(out[i], row, event, level, 2 * row[ARRIVALS] + row[SCHEDULED])
+            standing += say(out[i], row, event, level, 2 * row[ARRIVALS] + row[SCHEDULED])
     return taken, standing

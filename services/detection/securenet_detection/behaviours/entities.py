@@ -1,11 +1,11 @@
-"""A table of entities for the loops of :mod:`.connection_kernels`, with samples of flows that made them stand out."""
+"""A table of entities for the loops of :mod:`.entity_kernels`, with samples of flows that made them stand out."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from securenet_detection.behaviours import connection_kernels as loops
+from securenet_detection.behaviours import entity_kernels as loops
 from securenet_detection.behaviours import tables
 from securenet_detection.behaviours.episodes import Samples
 from securenet_detection.behaviours.interface import Observed, Sample, Usage

@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-from securenet_detection.behaviours import connection_kernels as loops
+from securenet_detection.behaviours import exfiltration_kernels as loops
 from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours import tables
 from securenet_detection.behaviours.entities import Entities, evidence, outputs, within

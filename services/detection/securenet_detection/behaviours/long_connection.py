@@ -18,12 +18,13 @@ from typing import Final
 
 import numpy as np
 
-from securenet_detection.behaviours import connection_kernels as loops
+from securenet_detection.behaviours import long_connection_kernels as loops
 from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours.entities import Entities, evidence, outputs
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.behaviours.outside import PUSHING, Outside
+from securenet_detection.behaviours.prevalence_kernels import UNKNOWN
 from securenet_detection.detector_settings import LongConnectionSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack
 
@@ -73,7 +74,7 @@ class LongConnection:
             return None
         durations = np.minimum(seen.number(rows.DURATION_MS), self._window)
         pushing = PUSHING[seen.dst_port].astype(np.int64)
-        steps = self._steps[pushing + pushing * (prevalence == loops.UNKNOWN)]
+        steps = self._steps[pushing + pushing * (prevalence == UNKNOWN)]
         out, sampled = outputs(seen)
         taken, standing = loops.add_connected_time(
             *self._pairs.table, self._parts, seen.number(rows.PAIR), seen.mark(rows.STAYS), durations, steps,

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from securenet_detection.behaviours import connection_kernels as loops
+from securenet_detection.behaviours import prevalence_kernels as loops
 from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours import tables
 from securenet_detection.behaviours.interface import Usage

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from securenet_detection.behaviours.connection_kernels import POPULAR, RARE, UNKNOWN
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.behaviours.outside import Outside, bits_of
+from securenet_detection.behaviours.prevalence_kernels import POPULAR, RARE, UNKNOWN
 from securenet_detection.detector_settings import PrevalenceSettings, StateSettings
 
 pytestmark = pytest.mark.unit
