@@ -1,16 +1,16 @@
 """Compiled loops of the table of flows that were seen: which rows came before, and what they were answered.
 
-The table is set-associative as those of :mod:`securenet_detection.behaviours.kernels` are; the loops stand in a module
-of their own because numba's disk cache looks at the age of a function's own file alone.
+The table is set-associative as those of :mod:`securenet_detection.behaviours.tables` are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import numba
 import numpy as np
+
+from securenet_detection.compiled import jit
 
 #: Slots of a bucket.
 WAYS: Final = 8
@@ -23,14 +23,6 @@ WIDTH: Final = 4
 _Array = Any
 
 
-def _jit(function: Callable[..., Any]) -> Any:
-    try:
-        return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:
-        # Neither the source's folder nor the user's cache folder can be written: compiled at each start instead.
-        return numba.njit(nogil=True)(function)
-
-
 @numba.njit(inline="always")
 def _mix(a: _Array, b: _Array) -> _Array:
     # The finaliser of splitmix64 over both halves.
@@ -40,7 +32,7 @@ def _mix(a: _Array, b: _Array) -> _Array:
     return np.int64(x ^ (x >> np.uint64(31)))
 
 
-@_jit
+@jit
 def identities(  # noqa: PLR0917 - numba takes arguments by position
     flow_ids: _Array, sensors: _Array, src: _Array, dst: _Array, times: _Array, seed: int
 ) -> _Array:
@@ -64,7 +56,7 @@ def identities(  # noqa: PLR0917 - numba takes arguments by position
     return out
 
 
-@_jit
+@jit
 def find(  # noqa: PLR0917 - numba takes arguments by position
     table: _Array, keys: _Array, oldest: int, scratch: _Array, first: _Array, slots: _Array
 ) -> int:
@@ -108,7 +100,7 @@ def find(  # noqa: PLR0917 - numba takes arguments by position
     return found
 
 
-@_jit
+@jit
 def keep(  # noqa: PLR0917 - numba takes arguments by position
     table: _Array, keys: _Array, now: int, oldest: int, scores: _Array, answers: _Array
 ) -> tuple[int, int]:

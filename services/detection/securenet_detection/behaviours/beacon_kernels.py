@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
 import numba
@@ -34,6 +33,15 @@ from securenet_detection.behaviours.entity_kernels import (
     stands,
 )
 from securenet_detection.behaviours.prevalence_kernels import POPULAR, RARE
+from securenet_detection.behaviours.regularity_kernels import (
+    HOURS,
+    flatness,
+    percentile,
+    regularity_of,
+    shape,
+    sort_first,
+    two_modes,
+)
 from securenet_detection.behaviours.tables import (
     ENTRIES,
     EVICTIONS,
@@ -41,15 +49,12 @@ from securenet_detection.behaviours.tables import (
     fetch_ahead,
     fetch_bucket,
     find,
-    jit,
     mark_reported,
     oldest,
     was_reported,
 )
+from securenet_detection.compiled import jit
 from securenet_flows.kernel_memory import borrowed
-
-#: Hours that are looked back on.
-HOURS: Final = 24
 
 _Array = Any
 
@@ -79,113 +84,6 @@ _AHEAD: Final = 8
 
 
 @numba.njit(nogil=True)
-def _sort(values: _Array, n: int) -> None:
-    """Sorts the first n values in place, a ring at most; numba's own sort takes seconds to compile."""
-    for k in range(1, n):
-        value = values[k]
-        j = k - 1
-        while j >= 0 and values[j] > value:
-            values[j + 1] = values[j]
-            j -= 1
-        values[j + 1] = value
-
-
-@numba.njit(nogil=True)
-def _quantile(values: _Array, n: int, share: float) -> Any:
-    at = share * (n - 1)
-    low = int(at)
-    part = at - low
-    return values[low] * (1 - part) + values[min(low + 1, n - 1)] * part
-
-
-@numba.njit(nogil=True)
-def _shape(values: _Array, n: int, spare: _Array, narrow: float) -> Any:
-    """Bowley's skewness without sign, median, and median absolute deviation of n sorted values; a spread of less than
-    `narrow` has no skewness that would mean anything."""
-    low, median, high = _quantile(values, n, 0.25), _quantile(values, n, 0.5), _quantile(values, n, 0.75)
-    spread = high - low
-    skew = 0.0
-    if spread > 0 and spread >= narrow:
-        skew = abs((low + high - 2 * median) / spread)
-    for k in range(n):
-        spare[k] = abs(values[k] - median)
-    _sort(spare, n)
-    return skew, median, _quantile(spare, n, 0.5)
-
-
-@numba.njit(nogil=True)
-def _regularity(gaps: _Array, n: int, spare: _Array) -> Any:
-    _sort(gaps, n)
-    skew, median, deviation = _shape(gaps, n, spare, 0.2 * _quantile(gaps, n, 0.5))
-    if median <= 0:
-        return 0.0
-    return 0.25 * (1 - skew) + 0.75 * max(0.0, (median - deviation) / median)
-
-
-@jit()
-def regularity(gaps: _Array) -> _Array:
-    """Regularity, float64 (m,), 0 to 1, of m series of gaps, float64 (m, n); sorts them in place.
-
-    A quarter Bowley's skewness, three quarters median absolute deviation over the median. RITA weighs both alike, but
-    in few gaps the skewness is mostly noise, which hides jitter from a test against chance.
-    """
-    out = np.empty(len(gaps))
-    spare = np.empty(gaps.shape[1])
-    for i in range(len(gaps)):
-        out[i] = _regularity(gaps[i], gaps.shape[1], spare)
-    return out
-
-
-@numba.njit(nogil=True)
-def _percentile(null: _Array, shares: _Array, counts: _Array, n: int, measured: float) -> Any:
-    """Share of chance series of n arrivals that are less regular; of fewer arrivals where n is not tabulated, which
-    asks for more."""
-    row = 0
-    while row + 1 < len(counts) and counts[row + 1] <= n:
-        row += 1
-    if measured < null[row, 0]:
-        return 0.0
-    for k in range(len(shares) - 1):
-        if measured < null[row, k + 1]:
-            width = null[row, k + 1] - null[row, k]
-            part = (measured - null[row, k]) / width if width > 0 else 0.0
-            return shares[k] + part * (shares[k + 1] - shares[k])
-    return shares[len(shares) - 1]
-
-
-@numba.njit(nogil=True)
-def _flatness(bars: _Array, n: int) -> Any:
-    """1 less the coefficient of variation, at least 0."""
-    mean = 0.0
-    for k in range(n):
-        mean += bars[k] / n
-    if mean <= 0:
-        return 0.0
-    variance = 0.0
-    for k in range(n):
-        variance += (bars[k] - mean) ** 2 / n
-    return max(0.0, 1.0 - math.sqrt(variance) / mean)
-
-
-@numba.njit(nogil=True)
-def _two_modes(bars: _Array, n: int) -> Any:
-    """Share of the hours with arrivals, less one outlier, that lie in the two commonest of twenty classes of height."""
-    classes = np.zeros(21, np.int64)
-    highest = 0.0
-    hours = 0
-    for k in range(n):
-        highest = max(highest, bars[k])
-        hours += bars[k] > 0
-    if hours < HOURS // 2 - 1:
-        return 0.0
-    for k in range(n):
-        if bars[k] > 0:
-            classes[int(bars[k] / highest * 20)] += 1
-    _sort(classes, len(classes))
-    return min(1.0, (classes[20] + classes[19]) / max(hours - 1, 1))
-
-
-@numba.njit(nogil=True)
 def _judge_pair(  # noqa: PLR0917 - numba takes arguments by position
     row: _Array,
     ring: _Array,
@@ -204,7 +102,7 @@ def _judge_pair(  # noqa: PLR0917 - numba takes arguments by position
     begin = row[ARRIVALS] % RING if filled == RING else 0
     for k in range(filled):
         times[k] = ring[(begin + k) % RING]
-    _sort(times, filled)
+    sort_first(times, filled)
     n = 0
     for k in range(1, filled):
         gap = times[k] - times[k - 1]
@@ -213,7 +111,7 @@ def _judge_pair(  # noqa: PLR0917 - numba takes arguments by position
             n += 1
     if n + 1 < _FEWEST:
         return 0
-    timing = _percentile(null, shares, counts, n + 1, _regularity(gaps, n, spare))
+    timing = percentile(null, shares, counts, n + 1, regularity_of(gaps, n, spare))
     row[PERCENTILE] = int(timing * 1e6)
     if row[PERCENTILE] < least:
         return 0
@@ -221,8 +119,8 @@ def _judge_pair(  # noqa: PLR0917 - numba takes arguments by position
     volumes = work[1]
     for k in range(filled):
         volumes[k] = sizes[k]
-    _sort(volumes, filled)
-    skew, median, deviation = _shape(volumes, filled, spare, 10.0)
+    sort_first(volumes, filled)
+    skew, median, deviation = shape(volumes, filled, spare, 10.0)
     agreement = max(0.0, (median - deviation) / median) if median >= 1 else 0.0
     smallness = max(0.0, 1.0 - median / 65535.0)
     size = (1.0 - skew + agreement + smallness) / 3.0
@@ -242,8 +140,8 @@ def _judge_pair(  # noqa: PLR0917 - numba takes arguments by position
     duration = min(1.0, max(coverage, longest / (HOURS / 2)))
     if hours >= 6:
         # Hours of the pair's own life, without the first and the last, which are not whole.
-        flat = _flatness(bars[1:], hours - 1)
-        histogram = max(flat, _two_modes(bars[1:], hours - 1))
+        flat = flatness(bars[1:], hours - 1)
+        histogram = max(flat, two_modes(bars[1:], hours - 1))
     else:
         low, span = times[0], times[filled - 1] - times[0]
         count = max(2, min(_BARS, filled // 4))
@@ -251,7 +149,7 @@ def _judge_pair(  # noqa: PLR0917 - numba takes arguments by position
             bars[k] = 0
         for k in range(filled):
             bars[min(int((times[k] - low) / span * count), count - 1)] += 1
-        histogram = _flatness(bars, count)
+        histogram = flatness(bars, count)
     return round(250 * (timing + size + duration + histogram))
 
 
@@ -358,7 +256,7 @@ def _level(score: int, limits: _Array, name_service: bool, prevalence: int) -> i
     return MEDIUM
 
 
-@jit()
+@jit
 def follow_pairs(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over the rows; arguments go by position
     candidates: _Array,
     kept: _Array,

@@ -1,6 +1,6 @@
 """How regular calls at random times look: what beacon's timestamp score is held against.
 
-The gaps of a Poisson process are exponential, and regularity (:func:`.beacon_kernels.regularity`) does not change
+The gaps of a Poisson process are exponential, and regularity (:func:`.regularity_kernels.regularity`) does not change
 with their scale, so its distribution depends on the number of calls alone. The tables were made by
 `simulate(count, 4_000_000)` and are held to it by a test; values between two counts are taken from the lower one, whose
 tail is the longer.
@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from securenet_detection.behaviours import beacon_kernels as loops
+from securenet_detection.behaviours import regularity_kernels as loops
 
 Float = NDArray[np.float64]
 

@@ -1,8 +1,4 @@
-"""Compiled loops over who met whom: tables as in :mod:`.kernels`, kept for as long as there is room.
-
-Functions of :mod:`.kernels` are compiled into these, and numba's disk cache does not see when they change: touch this
-file with that one.
-"""
+"""Compiled loops over who met whom: tables as in :mod:`.kernels`, kept for as long as there is room."""
 
 from __future__ import annotations
 
@@ -11,7 +7,13 @@ from typing import Any, Final
 import numba
 
 from securenet_detection.behaviours.kernels import _mix
-from securenet_detection.behaviours.tables import ENTRIES, EVICTIONS, find, jit, oldest
+from securenet_detection.behaviours.tables import (
+    ENTRIES,
+    EVICTIONS,
+    find,
+    oldest,
+)
+from securenet_detection.compiled import jit
 from securenet_flows.kernel_memory import borrowed
 
 #: Columns of a source's row: key, last use (an ordinal as in :mod:`.kernels`), start of its history (ns), flows.
@@ -34,7 +36,7 @@ def _claim(index: _Array, counters: _Array, key: int) -> int:
     return slot
 
 
-@jit()
+@jit
 def first_contacts(  # noqa: PLR0917 - numba takes arguments by position
     sources: _Array,
     source_counters: _Array,

@@ -38,10 +38,10 @@ from securenet_detection.behaviours.entity_kernels import (
 from securenet_detection.behaviours.tables import (
     fetch_ahead,
     find,
-    jit,
     mark_reported,
     was_reported,
 )
+from securenet_detection.compiled import jit
 from securenet_flows.kernel_memory import borrowed
 
 _Array = Any
@@ -88,7 +88,7 @@ def _close_hour(row: _Array) -> None:
             break
 
 
-@jit()
+@jit
 def add_uploads(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over the rows; numba takes arguments by position
     index: _Array,
     rows: _Array,

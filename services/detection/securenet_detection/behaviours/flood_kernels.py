@@ -34,8 +34,8 @@ from securenet_detection.behaviours.entity_kernels import (
 )
 from securenet_detection.behaviours.tables import (
     find,
-    jit,
 )
+from securenet_detection.compiled import jit
 from securenet_flows.kernel_memory import borrowed
 
 _Array = Any
@@ -48,7 +48,7 @@ PACKETS: Final = CONNECTIONS + SLOTS
 FLOOD_WIDTH: Final = PACKETS + SLOTS
 
 
-@jit()
+@jit
 def add_flood(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba takes arguments by position
     index: _Array,
     rows: _Array,

@@ -4,8 +4,7 @@ A table is set-associative: a key's hash picks a bucket of :data:`WAYS` slots, a
 used longest ago gives way. So memory is bounded by construction, nothing is rehashed, and a lookup touches two cache
 lines. Rows are taken one by one in their order, which makes a batch the same as its pieces.
 
-Nothing compiles at import: :func:`securenet_detection.engine.Engine.warm_up` runs every kernel once. All kernels stand
-in this one module because numba's disk cache looks at the age of a function's own file alone.
+Nothing compiles at import: :func:`securenet_detection.engine.Engine.warm_up` runs every kernel once.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from securenet_detection.behaviours.tables import (
     fetch_ahead,
     fetch_bucket,
     find,
-    jit,
     mark_reported,
     oldest,
     was_reported,
 )
+from securenet_detection.compiled import jit
 from securenet_flows.kernel_memory import borrowed
 
 #: A window is counted in so many slots of time; its length is exact to one of them.
@@ -63,7 +62,7 @@ def _mix(a: _Array, b: _Array) -> _Array:
     return np.int64(x ^ (x >> np.uint64(31)))
 
 
-@jit()
+@jit
 def combine(a: _Array, b: _Array) -> _Array:
     """int64 (n,): one key of two columns of int64."""
     out = np.empty(len(a), np.int64)
@@ -197,7 +196,7 @@ def _sample(row: _Array, counters: _Array, sampled: _Array, taken: int, i: int) 
     return taken + 1
 
 
-@jit()
+@jit
 def count_in_window(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over the rows; arguments go by position
     index: _Array,
     rows: _Array,
@@ -303,7 +302,7 @@ def count_in_window(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over th
     return taken, standing
 
 
-@jit()
+@jit
 def walk_sequentially(  # noqa: PLR0912, PLR0915, PLR0917 - one pass over the rows; arguments go by position
     index: _Array,
     rows: _Array,

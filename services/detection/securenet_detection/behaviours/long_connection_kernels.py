@@ -32,10 +32,10 @@ from securenet_detection.behaviours.prevalence_kernels import POPULAR, RARE
 from securenet_detection.behaviours.tables import (
     fetch_ahead,
     find,
-    jit,
     mark_reported,
     was_reported,
 )
+from securenet_detection.compiled import jit
 from securenet_flows.kernel_memory import borrowed
 
 _Array = Any
@@ -73,7 +73,7 @@ def _fill(row: _Array, parts: _Array, now: int, end: int, length: float) -> int:
     return added
 
 
-@jit()
+@jit
 def add_connected_time(  # noqa: PLR0917 - numba takes arguments by position
     index: _Array,
     rows: _Array,

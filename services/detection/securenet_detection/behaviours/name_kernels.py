@@ -11,7 +11,7 @@ import numba
 import numpy as np
 
 from securenet_detection.behaviours.kernels import _mix
-from securenet_detection.behaviours.tables import jit
+from securenet_detection.compiled import jit
 
 #: What a rule says of the names that end in its text: a public suffix; every label before it makes one (`*.ck`); an
 #: exception to that (`!www.ck`); names that carry data for a known benign purpose; names of one's own network.
@@ -47,7 +47,7 @@ def _lower(byte: int) -> Any:
     return byte + 32 if 65 <= byte <= 90 else byte
 
 
-@jit()
+@jit
 def build_rules(blob: _Array, offsets: _Array, kinds: _Array, seed: int, table: _Array) -> None:
     """Fills a table of rules: int64 (slots, 2), keyed hash of the text from its end, and kinds; slots ≥ 2 · rules."""
     mask = len(table) - 1
@@ -89,7 +89,7 @@ def _entropy(blob: _Array, begin: int, end: int, counts: _Array) -> Any:
     return np.int64(entropy * 1000)
 
 
-@jit()
+@jit
 def tokens(label: _Array, mask: int, out: _Array, shape: _Array) -> int:
     """Positions in a table of weights of a label's bigrams and trigrams, beginning and end included.
 
@@ -195,7 +195,7 @@ def _cut(  # noqa: PLR0917 - numba takes arguments by position
     return labels, excepted if excepted > 0 else suffix, flags, _mix(h, seed)
 
 
-@jit()
+@jit
 def read_names(  # noqa: PLR0917 - numba takes arguments by position
     blob: _Array, offsets: _Array, seed: int, rules: _Array, weights: _Array, shape_weights: _Array, out: _Array
 ) -> None:

@@ -18,9 +18,9 @@ from securenet_detection.behaviours.tables import (
     EVICTIONS,
     fetch_ahead,
     find,
-    jit,
     oldest,
 )
+from securenet_detection.compiled import jit
 from securenet_flows.kernel_memory import borrowed
 
 _Array = Any
@@ -33,7 +33,7 @@ UNKNOWN, RARE, POPULAR = range(3)
 GENERATION, USERS, USERS_BEFORE = range(3)
 
 
-@jit()
+@jit
 def rate_destinations(  # noqa: PLR0917 - numba takes arguments by position
     index: _Array,
     rows: _Array,

@@ -14,7 +14,7 @@ import numpy as np
 
 from securenet_detection.behaviours.kernels import _mix
 from securenet_detection.behaviours.services import ADMINISTERS_AT, LOGIN, LOOKUP, MINING, RDP, SMB, SSH, WINRM
-from securenet_detection.behaviours.tables import jit
+from securenet_detection.compiled import jit
 from securenet_flows.batch import CONN_STATES
 from securenet_flows.kernel_memory import borrowed
 
@@ -122,7 +122,7 @@ def _mark(marks: _Array, mark: int, i: int, value: _Array) -> Any:
     return np.int64(value) << mark
 
 
-@jit()
+@jit
 def read_rows(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba takes arguments by position
     src_addr: _Array,
     dst_addr: _Array,

@@ -3,14 +3,10 @@
 A table is set-associative: a key's hash picks a bucket of :data:`WAYS` slots, and in a full bucket the slot that was
 used longest ago gives way. Its counters end with a filter of the keys of which a finding was ever reported, so that a
 row that adds nothing need not be looked up to know that there is nothing to say of it.
-
-These functions are compiled into the loops of other modules, and numba's disk cache looks at the age of a loop's own
-file alone: touch the modules that import this one when it changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import numba
@@ -33,19 +29,6 @@ _NEAR: Final = 6
 
 # What a compiled function takes and gives; numba goes by inference.
 _Array = Any
-
-
-def jit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """numba.njit with the disk cache where one can be written (NUMBA_CACHE_DIR names its place), else without."""
-
-    def decorate(function: Callable[..., Any]) -> Any:
-        try:
-            return numba.njit(cache=True, nogil=True, **options)(function)
-        except RuntimeError:
-            # Neither the source's folder nor the user's cache folder can be written: compiled at each start instead.
-            return numba.njit(nogil=True, **options)(function)
-
-    return decorate
 
 
 @numba.njit(nogil=True, forceinline=True)

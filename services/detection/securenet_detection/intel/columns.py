@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from securenet_detection.intel import kernels
+from securenet_detection.intel import build_kernels
 from securenet_detection.intel.indicators import IndicatorError, IndicatorKind, Key, Reading, read_key
 from securenet_detection.threats import Technique
 
@@ -114,7 +114,7 @@ class Columns:
             lengths = np.diff(ends, prepend=np.uint32(0))[keep]
             kept[blob] = np.empty(int(lengths.sum(dtype=np.int64)), np.uint8)
             kept[end] = np.empty(len(lengths), np.uint32)
-            kernels.gather(_owned(getattr(self, blob)), _owned(ends), keep, kept[blob], kept[end])
+            build_kernels.gather(_owned(getattr(self, blob)), _owned(ends), keep, kept[blob], kept[end])
         return Columns(**kept)
 
     @classmethod

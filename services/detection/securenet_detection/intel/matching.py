@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.fusion import WEIGHTS
-from securenet_detection.intel import kernels
+from securenet_detection.intel import judge_kernels
 from securenet_detection.intel.index import IntelIndex
 from securenet_detection.intel.indicators import IndicatorKind
 from securenet_detection.intel.tables import Texts, words_of
@@ -27,12 +27,12 @@ class _Column(NamedTuple):
 
 
 _COLUMNS: Final = (
-    _Column(kernels.DNS, "dns_query", IndicatorKind.DOMAIN),
-    _Column(kernels.SERVER_NAME, "tls_server_name", IndicatorKind.DOMAIN),
-    _Column(kernels.HOST, "http_host", IndicatorKind.DOMAIN, host=True),
-    _Column(kernels.CERTIFICATE, "tls_certificate_sha256", IndicatorKind.CERTIFICATE_SHA256),
-    _Column(kernels.JA3, "tls_ja3", IndicatorKind.JA3),
-    _Column(kernels.JA4, "tls_ja4", IndicatorKind.JA4),
+    _Column(judge_kernels.DNS, "dns_query", IndicatorKind.DOMAIN),
+    _Column(judge_kernels.SERVER_NAME, "tls_server_name", IndicatorKind.DOMAIN),
+    _Column(judge_kernels.HOST, "http_host", IndicatorKind.DOMAIN, host=True),
+    _Column(judge_kernels.CERTIFICATE, "tls_certificate_sha256", IndicatorKind.CERTIFICATE_SHA256),
+    _Column(judge_kernels.JA3, "tls_ja3", IndicatorKind.JA3),
+    _Column(judge_kernels.JA4, "tls_ja4", IndicatorKind.JA4),
 )
 
 
@@ -43,7 +43,7 @@ class Matches:
     Attributes:
         rows: int64 (m,), ascending.
         entries: int32 (m,), the gravest entry of each.
-        columns: uint8 (m,), where it was met: kernels.SOURCE and so on.
+        columns: uint8 (m,), where it was met: :data:`.judge_kernels.SOURCE` and so on.
         levels: uint8 (m,), ThreatLevel.
     """
 
@@ -71,8 +71,8 @@ def match(index: IntelIndex, seen: Observation, *, least: int, lookback: int) ->
     rows = np.flatnonzero(hit)
     if not len(rows):
         return None
-    nodes_by_row = np.full((len(rows), kernels.COLUMNS), -1, np.int32)
-    whole_by_row = np.ones((len(rows), kernels.COLUMNS), np.uint8)
+    nodes_by_row = np.full((len(rows), judge_kernels.COLUMNS), -1, np.int32)
+    whole_by_row = np.ones((len(rows), judge_kernels.COLUMNS), np.uint8)
     for column, nodes, whole in found:
         nodes_by_row[:, column] = nodes[rows]
         if whole is not None:
@@ -82,7 +82,7 @@ def match(index: IntelIndex, seen: Observation, *, least: int, lookback: int) ->
     levels = np.zeros(len(rows), np.uint8)
     tables = index.entries
     unknown_name = seen.batch.texts("dns_response_code").matches(("NXDOMAIN",))
-    matched = kernels.judge(
+    matched = judge_kernels.judge(
         nodes_by_row, whole_by_row, rows, seen.start_time_ns, seen.src_local, seen.dst_local, seen.failed, unknown_name,
         tables.following, tables.above, index.confidence, tables.columns.flags, tables.since, tables.until, lookback,
         max(least, 1), WEIGHTS, entries, columns, levels,
@@ -100,7 +100,10 @@ def _addresses(index: IntelIndex, seen: Observation) -> list[_Found]:
     if not index.kinds & _ADDRESSES:
         return []
     found: list[_Found] = []
-    for column, addresses in ((kernels.SOURCE, seen.batch.src_addr), (kernels.DESTINATION, seen.batch.dst_addr)):
+    for column, addresses in (
+        (judge_kernels.SOURCE, seen.batch.src_addr),
+        (judge_kernels.DESTINATION, seen.batch.dst_addr),
+    ):
         words = words_of(addresses)
         nodes = index.entries.find_addresses(words)
         rows = np.flatnonzero(nodes >= 0)
@@ -144,7 +147,7 @@ def _urls(index: IntelIndex, seen: Observation) -> list[_Found]:
         return []
     if len(index.warnings):
         nodes[hits[index.warnings.find_urls(hosts, targets, host_codes[hits], target_codes[hits]) >= 0]] = -1
-    return [(kernels.URL, nodes, None)]
+    return [(judge_kernels.URL, nodes, None)]
 
 
 def _used(column: Dictionary) -> tuple[NDArray[np.int64], Texts, tuple[str, ...]]:

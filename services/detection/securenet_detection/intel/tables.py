@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from securenet_detection.intel import kernels
+from securenet_detection.intel import build_kernels, search_kernels
 from securenet_detection.intel.columns import Columns
 from securenet_detection.intel.indicators import IndicatorKind
 
@@ -89,7 +89,7 @@ class Tables:
         above = np.full(size, -1, np.int32)
         duplicate = np.zeros(size, np.bool_)
         key = np.uint64(seed)
-        kernels.build(
+        build_kernels.build(
             columns.kind, columns.prefix, columns.flags, confidence, feeds, columns.high, columns.low, columns.text,
             columns.text_end, since, until, key, address_slots, text_slots, address_sieve, text_sieve,
             following, duplicate,
@@ -110,7 +110,7 @@ class Tables:
             words = np.stack([columns.high[rows], columns.low[rows]], axis=1)
             found = np.empty(len(rows), np.int32)
             # Without the single addresses, what is found is the network around each.
-            kernels.find_addresses(
+            search_kernels.find_addresses(
                 words, np.zeros(1, np.uint64), np.zeros(2,
                 np.uint64), columns.high, columns.low, columns.prefix, self.range_high,
                 self.range_low, self.owners, self.blocks, self.seed, found,
@@ -146,7 +146,7 @@ class Tables:
     def find_addresses(self, words: UInt64) -> Int32:
         """Node of each address, uint64 (n, 2), or of the narrowest network that holds it; −1 for none."""
         out = np.empty(len(words), np.int32)
-        kernels.find_addresses(
+        search_kernels.find_addresses(
             words, self.address_sieve, self.address_slots,
             self.columns.high, self.columns.low, self.columns.prefix, self.range_high,
             self.range_low, self.owners, self.blocks, self.seed, out,
@@ -167,7 +167,7 @@ class Tables:
         """
         out = np.empty(len(texts.ends), np.int32)
         whole = np.zeros(len(texts.ends), np.uint8)
-        kernels.find_texts(
+        search_kernels.find_texts(
             texts.blob, texts.ends, int(kind), suffixes,
             host, parents, self.text_sieve, self.text_slots, self.columns.kind,
             self.columns.text, self.columns.text_end, self.seed, out, whole,
@@ -179,7 +179,7 @@ class Tables:
     ) -> Int32:
         """Node of each URL made of a host and a request target, by their codes; −1 for none."""
         out = np.empty(len(host_codes), np.int32)
-        kernels.find_urls(
+        search_kernels.find_urls(
             hosts.blob, hosts.ends, targets.blob, targets.ends, host_codes, target_codes, int(IndicatorKind.URL),
             self.text_slots, self.columns.kind, self.columns.text, self.columns.text_end, self.seed, out,
         )  # fmt: skip
@@ -215,7 +215,7 @@ def _ranges(columns: Columns, slots: UInt64, above: Int32) -> tuple[UInt64, UInt
     order = nodes[np.lexsort((columns.prefix[nodes], columns.low[nodes], columns.high[nodes]))]
     most = 2 * len(order) + 1
     high, low, owners = np.empty(most, np.uint64), np.empty(most, np.uint64), np.empty(most, np.int32)
-    count = kernels.flatten(order, columns.high, columns.low, columns.prefix, above, high, low, owners)
+    count = build_kernels.flatten(order, columns.high, columns.low, columns.prefix, above, high, low, owners)
     return high[:count].copy(), low[:count].copy(), owners[:count].copy()
 
 
@@ -224,6 +224,8 @@ def _blocks(high: UInt64, low: UInt64) -> NDArray[np.int64]:
     range that holds the beginning of a block is among them."""
     first = np.searchsorted(high, np.uint64(0))
     last = np.searchsorted(high, np.uint64(0), side="right")
-    starts = (np.uint64(0xFFFF) << np.uint64(32)) | (np.arange(kernels.BLOCKS + 1, dtype=np.uint64) << np.uint64(16))
+    starts = (np.uint64(0xFFFF) << np.uint64(32)) | (
+        np.arange(search_kernels.BLOCKS + 1, dtype=np.uint64) << np.uint64(16)
+    )
     found = first + np.searchsorted(low[first:last], starts)
     return found.astype(np.int64)

@@ -20,7 +20,7 @@ from securenet_detection.behaviours.episodes import Episodes
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.detector_settings import StateSettings, ThreatIntelSettings
-from securenet_detection.intel import kernels
+from securenet_detection.intel import judge_kernels
 from securenet_detection.intel.index import Entry, IntelIndex
 from securenet_detection.intel.matching import Matches, match
 from securenet_detection.threats import AnalyticType, Technique
@@ -32,18 +32,18 @@ _DAY: Final = 86_400
 
 #: By column: what happened, with its two sides and, where it is about one, a name.
 _SENTENCES: Final = {
-    kernels.SOURCE: "{entity} was contacted by {peer}",
-    kernels.DESTINATION: "{entity} contacted {peer}",
-    kernels.DNS: "{entity} asked for {name}",
-    kernels.SERVER_NAME: "{entity} opened TLS to {name} at {peer}",
-    kernels.HOST: "{entity} sent HTTP to {name} at {peer}",
-    kernels.URL: "{entity} fetched http://{name} from {peer}",
-    kernels.CERTIFICATE: "{entity} was shown the certificate {name} by {peer}",
-    kernels.JA3: "{entity} exchanged the JA3 fingerprint {name} with {peer}",
-    kernels.JA4: "{entity} exchanged the JA4 fingerprint {name} with {peer}",
+    judge_kernels.SOURCE: "{entity} was contacted by {peer}",
+    judge_kernels.DESTINATION: "{entity} contacted {peer}",
+    judge_kernels.DNS: "{entity} asked for {name}",
+    judge_kernels.SERVER_NAME: "{entity} opened TLS to {name} at {peer}",
+    judge_kernels.HOST: "{entity} sent HTTP to {name} at {peer}",
+    judge_kernels.URL: "{entity} fetched http://{name} from {peer}",
+    judge_kernels.CERTIFICATE: "{entity} was shown the certificate {name} by {peer}",
+    judge_kernels.JA3: "{entity} exchanged the JA3 fingerprint {name} with {peer}",
+    judge_kernels.JA4: "{entity} exchanged the JA4 fingerprint {name} with {peer}",
 }
 _NAMES: Final = {
-    kernels.DNS: "dns_query", kernels.SERVER_NAME: "tls_server_name", kernels.HOST: "http_host",
+    judge_kernels.DNS: "dns_query", judge_kernels.SERVER_NAME: "tls_server_name", judge_kernels.HOST: "http_host",
 }  # fmt: skip
 
 
@@ -167,8 +167,8 @@ class ThreatIntel:
 def _about_source(seen: Observation, matches: Matches) -> NDArray[np.bool_]:
     """Whether the host that a match is about began the flow: never the listed side, else the local one."""
     local = seen.src_local[matches.rows] | ~seen.dst_local[matches.rows]
-    listed_source = matches.columns == kernels.SOURCE
-    listed_destination = matches.columns == kernels.DESTINATION
+    listed_source = matches.columns == judge_kernels.SOURCE
+    listed_destination = matches.columns == judge_kernels.DESTINATION
     about: NDArray[np.bool_] = ~listed_source & (listed_destination | local)
     return about
 

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numba
 import numpy as np
 
+from securenet_detection.compiled import jit
+
 # What a compiled function takes and gives; numba goes by inference.
 _Array = Any
 
 
-def _jit(function: Callable[..., Any]) -> Any:
-    try:
-        return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:
-        # Neither the source's folder nor the user's cache folder can be written: compiled at each start instead.
-        return numba.njit(nogil=True)(function)
-
-
-@_jit
+@jit
 def find_paths(  # noqa: PLR0917 - numba takes arguments by position
     leaves: _Array,
     parent: _Array,
@@ -119,7 +112,7 @@ def _shares(  # noqa: PLR0917 - numba takes arguments by position
         out[at] = value * (1.0 - cold[at]) * total
 
 
-@_jit
+@jit
 def tabulate(  # noqa: PLR0917 - numba takes arguments by position
     ends: _Array, cold: _Array, value: _Array, weight: _Array, tables: _Array, known: _Array
 ) -> None:
@@ -142,7 +135,7 @@ def tabulate(  # noqa: PLR0917 - numba takes arguments by position
             _shares(hot, cold[ends[leaf] : ends[leaf + 1]], value[leaf], weight, terms, known[at : at + depth])
 
 
-@_jit
+@jit
 def contribute(  # noqa: PLR0917 - numba takes arguments by position
     ends: _Array,
     asked: _Array,

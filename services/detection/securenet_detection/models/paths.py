@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from securenet_detection.behaviours.tables import jit
+from securenet_detection.compiled import jit
 from securenet_detection.models.contributions import largest
 from securenet_detection.models.trees import TreeEnsemble
 from securenet_detection.threats import Contribution
@@ -66,7 +66,7 @@ class PathExplainer:
         return largest(increments, self._names, row, self._baseline)
 
 
-@jit()
+@jit
 def expect(left: _Array, right: _Array, cover: _Array, value: _Array, mean: _Array) -> None:
     """Mean of the leaves below each node, by the rows of the training; parents stand before their children."""
     for node in range(len(left) - 1, -1, -1):
@@ -77,7 +77,7 @@ def expect(left: _Array, right: _Array, cover: _Array, value: _Array, mean: _Arr
         mean[node] = (a * mean[left[node]] + b * mean[right[node]]) / (a + b)
 
 
-@jit()
+@jit
 def descend(  # noqa: PLR0917 - numba takes arguments by position
     roots: _Array,
     feature: _Array,

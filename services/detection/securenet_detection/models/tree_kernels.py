@@ -7,7 +7,7 @@ from typing import Any, Final
 import numba
 import numpy as np
 
-from securenet_detection.behaviours.tables import jit
+from securenet_detection.compiled import jit
 from securenet_flows.kernel_memory import borrowed
 
 # What a compiled function takes and gives; numba goes by inference.
@@ -29,7 +29,7 @@ def _cell(number: float, low: float, scale: float) -> int:
     return int(cell) if cell > 0 else 0
 
 
-@jit()
+@jit
 def cells_of(numbers: _Array, low: float, scale: float) -> _Array:
     """int64 (n,): cell of each number, as :func:`score_trees` finds it: a higher one never has a lower number."""
     out = np.empty(len(numbers), np.int64)
@@ -47,7 +47,7 @@ def _place(thresholds: _Array, first: int, count: int, start: int, number: float
     return place
 
 
-@jit()
+@jit
 def score_trees(  # noqa: PLR0917 - numba takes arguments by position
     thresholds: _Array,
     ends: _Array,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from securenet_detection.behaviours import beacon_kernels, beacon_null
+from securenet_detection.behaviours import beacon_null, regularity_kernels
 
 pytestmark = pytest.mark.unit
 
@@ -30,9 +30,9 @@ def test_the_table_rises_and_its_tail_shrinks_with_the_count() -> None:
 def test_regularity_by_hand() -> None:
     # Equal gaps; and 1, 2, 3, 4, 5: quartiles 2, 3, 4, no skewness, median deviation 1 of a median of 3.
     gaps = np.array([[60.0] * 5, [1.0, 5.0, 3.0, 2.0, 4.0]])
-    np.testing.assert_allclose(beacon_kernels.regularity(gaps), [1.0, 0.25 + 0.75 * 2 / 3])
+    np.testing.assert_allclose(regularity_kernels.regularity(gaps), [1.0, 0.25 + 0.75 * 2 / 3])
 
 
 def test_regularity_does_not_depend_on_scale() -> None:
     gaps = np.random.default_rng(1).exponential(1.0, (50, 31))
-    np.testing.assert_allclose(beacon_kernels.regularity(gaps.copy()), beacon_kernels.regularity(gaps * 3600))
+    np.testing.assert_allclose(regularity_kernels.regularity(gaps.copy()), regularity_kernels.regularity(gaps * 3600))
