@@ -31,7 +31,11 @@ from securenet_flows.batch import CONN_STATES, Dictionary, FlowBatch
 pytestmark = pytest.mark.unit
 
 STATE = StateSettings(entities=64, members=64, rings=64, sources=64, contexts=64)
-COLUMNS = ("level", "confidence", "measured", "threshold", "technique", "event", "sample", "flows", "first_seen_ns")
+COLUMNS = (
+    "level", "confidence", "measured", "threshold", "technique", "event", "sample", "flows", "first_seen_ns", "idle_ns",
+)  # fmt: skip
+#: Longest that evidence of these lasts, nanoseconds.
+LASTS = 3600 * 10**9
 
 #: Numbers that no log should hold and some do.
 EXTREMES = np.array([0, 1, -1, 2**31, 2**53, 2**62, 2**63 - 1, -(2**63)], np.int64)
@@ -154,6 +158,7 @@ def test_any_numbers_leave_evidence_and_tables_within_their_bounds(traces: Any) 
             assert (standing[:, 2] >= standing[:, 3] * (1 - 1e-9)).all()
             assert (standing[:, 3] > 0).all()
             assert (standing[:, 7] > 0).all()
+            assert ((standing[:, 9] >= 0) & (standing[:, 9] <= LASTS)).all()
         ordinal += len(trace)
     for behaviour in behaviours:
         usage = behaviour.usage()

@@ -20,6 +20,8 @@ network's hosts use (:mod:`.outside`): mail, updates, certificate status and tel
 programs, a command server by few. Where too few hosts are known to tell, calls of encrypted services that push or
 update are LOW as well: every ordinary host has one or two a day that are as regular as any malware. It is HIGH only
 where the destination is known to be rare and the score high, which takes hours.
+
+Evidence fades after the last call that was answered, as those that fail show while a command server is gone.
 """
 
 from __future__ import annotations

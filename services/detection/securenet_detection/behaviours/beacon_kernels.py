@@ -375,5 +375,5 @@ def follow_pairs(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over the r
             row = rows[slot]
         if stands(row, now, window):
             level = _level(row[MEASURED], limits, names[i], prevalence[i])
-            standing += say(out[i], row, event, level, 2 * row[ARRIVALS] + row[SCHEDULED])
+            standing += say(out[i], row, event, level, 2 * row[ARRIVALS] + row[SCHEDULED], now, window)
     return taken, standing

@@ -104,4 +104,5 @@ def evidence(out: Int64, *, unit: float = 1.0, technique: NDArray[np.uint8]) -> 
         flows=out[:, 3],
         first_seen_ns=out[:, 4],
         certain=out[:, 7],
+        idle_ns=out[:, 8],
     )

@@ -27,8 +27,11 @@ NOTHING, FIRST_SEEN, CHANGED = range(3)
 ) = range(15)  # fmt: skip
 
 #: Columns of what a loop says of a row: measured (0 without evidence), event, latest sample, flows of the episode,
-#: first seen (ns), threshold, level, and what the detector counted beside.
-OUT: Final = 8
+#: first seen (ns), threshold, level, what the detector counted beside, and nanoseconds since the latest cause.
+OUT: Final = 9
+
+#: Of a millisecond.
+_NANOSECONDS: Final = 1_000_000
 
 #: A sum of bytes or packets stops here.
 MOST: Final = 1 << 60
@@ -153,8 +156,13 @@ def measure(row: _Array, measured: int, threshold: int) -> None:
 
 
 @numba.njit(nogil=True, forceinline=True)
-def say(out: _Array, row: _Array, event: int, level: int, beside: int) -> int:
-    """Writes what an entity has to say into the row's columns of :data:`OUT`; 1, to be counted."""
+def say(  # noqa: PLR0917 - numba takes arguments by position
+    out: _Array, row: _Array, event: int, level: int, beside: int, now: int, hold: int
+) -> int:
+    """Writes what an entity has to say into the row's columns of :data:`OUT`; 1, to be counted.
+
+    Its evidence lasts for `hold` after its latest cause.
+    """
     out[0] = row[MEASURED]
     out[1] = event
     out[2] = row[HEAD]
@@ -163,6 +171,7 @@ def say(out: _Array, row: _Array, event: int, level: int, beside: int) -> int:
     out[5] = row[THRESHOLD]
     out[6] = level
     out[7] = beside
+    out[8] = max(now - (row[UNTIL] - hold), 0) * _NANOSECONDS
     return 1
 
 

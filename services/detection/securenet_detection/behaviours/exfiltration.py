@@ -9,7 +9,7 @@ producer-consumer ratio of C. Bullard, "Argus", FloCon 2014.
 A backup looks the same the first time: it is MEDIUM then, and LOW once a source is known to send that much. HIGH needs
 both, 500 MB and far more than usual. Flows that send less than 4 KiB add to nothing but what came back, flows that
 nobody answered carry nothing away (those are a flood's), and flows that last longer than the window count by the share
-of them that fits.
+of them that fits. Evidence fades after the last upload that made it.
 """
 
 from __future__ import annotations

@@ -200,5 +200,5 @@ def add_uploads(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one pass over the ro
             row = rows[slot]
             usual = 0
         if stands(row, now, window):
-            standing += say(out[i], row, event, row[LEVEL], usual)
+            standing += say(out[i], row, event, row[LEVEL], usual, now, window)
     return taken, standing

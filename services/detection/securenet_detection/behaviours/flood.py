@@ -8,6 +8,7 @@ activity", USENIX Security 2001, have floods of half-open connections from forge
 
 The entity is the victim. Evidence is attached to flows of the flood's shape alone: what others talk about with the
 victim meanwhile is theirs. Floods of requests that are answered are not seen: by their shape they are visitors.
+Evidence fades after the last flow at which the victim was flooded.
 """
 
 from __future__ import annotations

@@ -138,5 +138,5 @@ def add_flood(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba takes a
             row = rows[slot]
         if stands(row, now, hold):
             bits = bits_set(row[SOURCES] | row[SOURCES_BEFORE])
-            standing += say(out[i], row, event, row[LEVEL], 2 * bits + row[BY_PACKETS])
+            standing += say(out[i], row, event, row[LEVEL], 2 * bits + row[BY_PACKETS], now, hold)
     return taken, standing

@@ -9,6 +9,8 @@ takes 4 hours to be LOW and 12 to be MEDIUM, and nothing makes it HIGH. A destin
 use (:mod:`.outside`) stays LOW, as does one that pushes where too few hosts are known to tell; only one that is known
 to be rare is HIGH. Inside the network file shares, backups and monitoring stay connected all day, so only what leaves
 it counts.
+
+Evidence fades after the end of the pair's last stay.
 """
 
 from __future__ import annotations

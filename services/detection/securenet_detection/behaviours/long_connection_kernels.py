@@ -154,7 +154,7 @@ def add_connected_time(  # noqa: PLR0917 - numba takes arguments by position
             row = rows[slot]
         if stands(row, now, 2 * window):
             level = _duration_level(row[MEASURED], steps[i], prevalence[i])
-            standing += say(out[i], row, event, level, 0)
+            standing += say(out[i], row, event, level, 0, now, window)
     return taken, standing
 
 

@@ -5,6 +5,8 @@ RITA v5 (Active Countermeasures). Failed connections count: a program whose serv
 
 Resolvers ask their name servers that often, so name service and clocks are LOW. Inside the network applications ask
 their databases that often, so only what leaves it counts.
+
+Evidence fades after the last connection that was one too many.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ A rule: each flow is judged alone. The level follows from the feed's confidence 
 connects to a listed address, asks for a listed name or fetches a listed URL is up to CRITICAL; one that was reached
 from a listed address a level less, and LOW where it refused or did not answer, since everybody on the Internet is
 knocked at. A fingerprint is a level less as well, since programs share them. Findings are one a host and indicator.
+
+Evidence stands at the flows that meet an indicator and at no others, so each is its own cause, and none fades.
 """
 
 from __future__ import annotations

@@ -127,6 +127,17 @@ def test_a_beacon_that_turns_irregular_is_forgotten(engine: Any, batch: Any) -> 
     assert not engine.analyze(batch(later)).evidence(199)
 
 
+def test_it_fades_after_the_last_call_that_was_answered(engine: Any, batch: Any) -> None:
+    beats = calls(32)
+    tried = [
+        {**beats[-1], "at": beats[-1]["at"] + 3600 * hours, "state": "S0", "resp_bytes": 0} for hours in (0, 1, 3, 25)
+    ]
+    verdicts = engine.analyze(batch([*beats, *tried, {**beats[-1], "at": beats[-1]["at"] + 25 * 3600}]))
+    told = [sum(piece.confidence for piece in verdicts.evidence(row)) for row in range(31, 37)]
+    assert told == pytest.approx([told[0], told[0], told[0] / 2, told[0] / 8, 0, 0])
+    assert told[0] > 0.9
+
+
 def test_news_come_as_the_calls_double_or_the_level_rises(engine: Any, batch: Any) -> None:
     reports = [s for _, s in engine.analyze(batch([*office(30), *calls(300)])).sightings]
     counts = [s.count for s in reports if s.evidence.detector == "beacon"]

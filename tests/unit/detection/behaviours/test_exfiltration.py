@@ -85,6 +85,14 @@ def test_a_nightly_backup_to_a_store_outside_becomes_low(engine: Any, batch: Any
     assert levels == [ThreatLevel.MEDIUM, ThreatLevel.LOW, ThreatLevel.LOW, ThreatLevel.LOW]
 
 
+def test_it_fades_after_the_last_upload_that_counted(engine: Any, batch: Any) -> None:
+    asks = [upload(0.001, back=0, at=at) for at in (1800, 3599, 3601)]
+    verdicts = engine.analyze(batch([upload(600), *asks]))
+    told = [sum(piece.confidence for piece in verdicts.evidence(row)) for row in range(4)]
+    assert told[1:] == pytest.approx([told[0] * 0.5**0.5, told[0] * 0.5 ** (3599 / 3600), 0])
+    assert told[0] > 0.9
+
+
 @pytest.mark.parametrize(("port", "technique"), [(443, "T1041"), (21, "T1048")])
 def test_what_a_finding_says(engine: Any, batch: Any, port: Any, technique: Any) -> None:
     flows = [upload(300, at=60 * i, dst_port=port) for i in range(8)]

@@ -75,6 +75,14 @@ def test_a_collector_of_logs_inside_stays_low(levels: Any) -> None:
     assert levels(datagrams(500, dst="10.0.0.9"))["flood"] == ThreatLevel.LOW
 
 
+def test_it_fades_after_its_last_flow(engine: Any, batch: Any) -> None:
+    last = syns(1000)[-1]
+    late = [{**last, "at": last["at"] + seconds} for seconds in (20, 50, 61)]
+    verdicts = engine.analyze(batch([*syns(1000), *late]))
+    told = [sum(e.confidence for e in verdicts.evidence(row) if e.detector == "flood") for row in range(999, 1003)]
+    assert told == pytest.approx([told[0], told[0] * 0.5 ** (20 / 3600), told[0] * 0.5 ** (50 / 3600), 0])
+
+
 def test_what_a_finding_says(engine: Any, batch: Any) -> None:
     reports = [s for _, s in engine.analyze(batch(syns(2500))).sightings if s.evidence.detector == "flood"]
     assert (reports[0].entity, reports[0].peer_scope, reports[0].port) == (VICTIM, "", None)

@@ -53,6 +53,14 @@ def test_a_video_call_and_a_push_channel_are_benign(levels: Any) -> None:
     assert levels(known)["long-connection"] == ThreatLevel.MEDIUM
 
 
+def test_it_fades_after_the_last_stay_has_ended(engine: Any, batch: Any) -> None:
+    calls = [stay(0.001, at=hour) for hour in (3, 5, 7)]
+    verdicts = engine.analyze(batch([stay(5), *calls]))
+    told = [sum(piece.confidence for piece in verdicts.evidence(row)) for row in range(4)]
+    assert told == pytest.approx([told[0], told[0], told[0], told[0] / 4])
+    assert told[0] > 0.9
+
+
 def test_backups_and_monitoring_inside_are_benign(levels: Any) -> None:
     assert "long-connection" not in levels([stay(20, dst="10.0.0.9")])
 

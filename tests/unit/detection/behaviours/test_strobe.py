@@ -60,6 +60,18 @@ def test_a_resolver_stays_low(levels: Any) -> None:
     assert levels(connections(400, dst_port=53, protocol=17, state="SF"))["strobe"] == ThreatLevel.LOW
 
 
+def test_it_fades_while_there_are_fewer(engine: Any, batch: Any) -> None:
+    later = [{**connections(1)[0], "at": at} for at in (1000, 3650)]
+    verdicts = engine.analyze(batch([*connections(200), *later]))
+
+    def left(row: int) -> float:
+        return sum(piece.confidence for piece in verdicts.evidence(row) if piece.detector == "strobe")
+
+    assert left(200) >= left(199) > 0.8
+    # One more within the window of the others is a cause itself; after it has left them behind it is not.
+    assert left(201) == pytest.approx(left(200) * 0.5 ** (2650 / 3600))
+
+
 def test_what_a_finding_says(engine: Any, batch: Any) -> None:
     reports = [s for _, s in engine.analyze(batch(connections(400))).sightings if s.evidence.detector == "strobe"]
     assert [s.count for s in reports] == [200, 400]
