@@ -30,9 +30,6 @@ NOTHING, FIRST_SEEN, CHANGED = range(3)
 #: first seen (ns), threshold, level, what the detector counted beside, and nanoseconds since the latest cause.
 OUT: Final = 9
 
-#: Of a millisecond.
-_NANOSECONDS: Final = 1_000_000
-
 #: A sum of bytes or packets stops here.
 MOST: Final = 1 << 60
 
@@ -171,7 +168,7 @@ def say(  # noqa: PLR0917 - numba takes arguments by position
     out[5] = row[THRESHOLD]
     out[6] = level
     out[7] = beside
-    out[8] = max(now - (row[UNTIL] - hold), 0) * _NANOSECONDS
+    out[8] = max(now - (row[UNTIL] - hold), 0) * MS
     return 1
 
 
