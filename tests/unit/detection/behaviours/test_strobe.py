@@ -65,7 +65,7 @@ def test_it_fades_while_there_are_fewer(engine: Any, batch: Any) -> None:
     verdicts = engine.analyze(batch([*connections(200), *later]))
 
     def left(row: int) -> float:
-        return sum(piece.confidence for piece in verdicts.evidence(row) if piece.detector == "strobe")
+        return float(sum(piece.confidence for piece in verdicts.evidence(row) if piece.detector == "strobe"))
 
     assert left(200) >= left(199) > 0.8
     # One more within the window of the others is a cause itself; after it has left them behind it is not.
