@@ -1,190 +1,31 @@
-"""Verdicts, findings, detectors and models into the contract, and requests about them out of it.
+"""Findings, detectors and models into the contract, and requests about them out of it.
 
-Flows, which are most of what comes in, have :mod:`securenet_detection.grpc_flows` to themselves.
+Flows, which are most of what comes in, have :mod:`securenet_detection.grpc_flows` to themselves, and verdicts, which
+are most of what goes out, :mod:`securenet_detection.grpc_verdicts`.
 """
 
 from __future__ import annotations
 
-import math
 import secrets
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
-import numpy as np
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from securenet.detection.v1 import detection_pb2, finding_pb2, verdict_pb2
+from securenet.detection.v1 import detection_pb2, finding_pb2
 from securenet_core.exceptions import InvalidArgumentError
 from securenet_detection.engine import DetectorStatus
 from securenet_detection.findings.finding import AnalystVerdict, Finding, FindingStatus, Suppression
 from securenet_detection.findings.history import FindingEvent, Label
 from securenet_detection.findings.interface import FindingFilter
 from securenet_detection.findings.ledger import FindingEdit
-from securenet_detection.grpc_flows import Columns, flow_record
-from securenet_detection.mixed_verdicts import Verdicts
+from securenet_detection.grpc_flows import flow_record
+from securenet_detection.grpc_verdicts import evidence, model_ref, technique
 from securenet_detection.models.drift import DriftReport
-from securenet_detection.models.interface import ModelReference
 from securenet_detection.models.serving import ServingModel
-from securenet_detection.threats import Evidence, Skipped, Technique, ThreatLevel
 
 _INT64_MAX: Final = 2**63 - 1
-
-#: Detectors that the bits of a row's number can tell apart.
-_MOST_DETECTORS: Final = 64
-
-
-def response(verdicts: Verdicts, row: int, *, details: bool = True) -> detection_pb2.AnalyzeResponse:
-    """The answer with the full verdict of a row, or what is left of it without details."""
-    message = detection_pb2.AnalyzeResponse()
-    _fill(message.verdict, verdicts, row, details=details)
-    return message
-
-
-def _fill(message: verdict_pb2.Verdict, verdicts: Verdicts, row: int, *, details: bool) -> None:
-    # In place: a message that is handed to another one is copied, with all that is in it.
-    message.flow_id = verdicts.flow_id(row)
-    message.threat_level = _number(verdicts.threat_level.item(row))
-    message.score = verdicts.score.item(row)
-    for piece in verdicts.evidence(row) if details else ():
-        _add_evidence(message.evidence, piece)
-    message.MergeFromString(_circumstances(verdicts.model_at(row), verdicts.skipped_at(row)))
-    if verdicts.omitted_at(row) or (not details and verdicts.has_evidence(row)):
-        message.evidence_omitted = True
-
-
-@lru_cache(64)
-def _circumstances(model: ModelReference | None, skipped: tuple[Skipped, ...]) -> bytes:
-    """What the verdicts of most rows have in common, in the form on the wire."""
-    message = verdict_pb2.Verdict(model=model_ref(model), skipped=map(skipped_detector, skipped))
-    return message.SerializeToString()
-
-
-def _add_evidence(pieces: Any, piece: Evidence) -> None:
-    """Adds a message to a repeated field. What a detector says of every row alike is put in as it is on the wire."""
-    message = pieces.add(
-        level=piece.level,
-        confidence=piece.confidence,
-        summary=piece.summary,
-        measured=piece.measured,
-        threshold=piece.threshold,
-        flow_ids=piece.flow_ids,
-    )
-    message.MergeFromString(
-        _constants(
-            piece.id, piece.detector, piece.detector_version, piece.analytic_type, piece.techniques, piece.measure
-        )
-    )
-    for one in piece.contributions:
-        # NaN stands for what is not known.
-        message.contributions.add(
-            feature=one.feature,
-            value=math.nan if one.value is None else one.value,
-            baseline=math.nan if one.baseline is None else one.baseline,
-            contribution=one.contribution,
-        )
-
-
-@lru_cache(1 << 12)
-def _constants(  # noqa: PLR0917 - one call, from above
-    finding: str, detector: str, version: str, analytic_type: int, techniques: tuple[Technique, ...], measure: str
-) -> bytes:
-    message = verdict_pb2.Evidence(
-        id=finding,
-        detector=detector,
-        detector_version=version,
-        analytic_type=_number(analytic_type),
-        techniques=map(technique, techniques),
-        measure=measure,
-    )
-    return message.SerializeToString()
-
-
-class VerdictPacker:
-    """Puts the verdicts of a batch, piece by piece, into one message.
-
-    Args:
-        columns: the batch.
-        detail_level: rows from this level on get a full verdict.
-        details: False counts those rows instead.
-    """
-
-    def __init__(self, columns: Columns, detail_level: int, *, details: bool = True) -> None:
-        self._columns = columns
-        self._details = details
-        self._detail_level = ThreatLevel(detail_level or ThreatLevel.MEDIUM)
-        self._levels = np.zeros(columns.total, np.uint8)
-        self._scores = np.zeros(columns.total, np.float32)
-        self._message = verdict_pb2.VerdictBatch(
-            errors=[verdict_pb2.RowError(row=e.row, field=e.field, reason=e.reason) for e in columns.errors]
-        )
-        self._contributed = np.zeros(columns.total, np.uint64)
-        self._detectors: dict[str, np.uint64] = {}
-        self._pieces = 0
-
-    def add(self, start: int, verdicts: Verdicts) -> None:
-        """Adds the verdicts of the piece that begins at a position among the good rows."""
-        rows = self._columns.rows
-        at = np.arange(start, start + len(verdicts)) if rows is None else rows[start : start + len(verdicts)]
-        self._levels[at] = verdicts.threat_level
-        self._scores[at] = verdicts.score
-        for name, contributed in verdicts.contributions().items():
-            bit = self._detectors.setdefault(name, np.uint64(1 << min(len(self._detectors), _MOST_DETECTORS - 1)))
-            self._contributed[at] |= np.where(contributed, bit, np.uint64(0))
-        detailed = verdicts.rows_at_or_above(self._detail_level)
-        if not self._details:
-            self._message.details_omitted += len(detailed)
-            detailed = []
-        for row in detailed:
-            _fill(self._message.details.add(row=int(at[row])).verdict, verdicts, row, details=True)
-        skipped = [skipped_detector(one) for one in verdicts.skipped]
-        if self._pieces == 0:
-            self._message.skipped.extend(skipped)
-        else:
-            # A detector was skipped in the batch if it was in every piece.
-            names = {one.detector for one in skipped}
-            kept = [one for one in self._message.skipped if one.detector in names]
-            del self._message.skipped[:]
-            self._message.skipped.extend(kept)
-        reference = model_ref(verdicts.model)
-        if reference is not None:
-            self._message.model.CopyFrom(reference)
-        self._pieces += 1
-
-    def finish(self) -> verdict_pb2.VerdictBatch:
-        """The message."""
-        self._message.threat_level.extend(self._levels.tolist())
-        self._message.score.extend(self._scores.tolist())
-        if self._detectors:
-            self._message.detectors.extend(self._detectors)
-            self._message.contributed.extend(self._contributed.tolist())
-        return self._message
-
-
-def evidence(piece: Evidence) -> verdict_pb2.Evidence:
-    """A piece of evidence."""
-    message = verdict_pb2.Verdict()
-    _add_evidence(message.evidence, piece)
-    return message.evidence[0]
-
-
-@lru_cache(1 << 12)
-def technique(one: Technique) -> verdict_pb2.AttackTechnique:
-    """An ATT&CK technique; the one message of it, to be copied and not changed."""
-    return verdict_pb2.AttackTechnique(id=one.id, name=one.name, tactic=one.tactic)
-
-
-@lru_cache(64)
-def skipped_detector(one: Skipped) -> verdict_pb2.SkippedDetector:
-    """A detector that could not judge; the one message of it, to be copied and not changed."""
-    return verdict_pb2.SkippedDetector(detector=one.detector, reason=one.reason)
-
-
-@lru_cache(64)
-def model_ref(model: ModelReference | None) -> verdict_pb2.ModelRef | None:
-    """The model version that scored, if one did; the one message of it, to be copied and not changed."""
-    return None if model is None else verdict_pb2.ModelRef(name=model.name, alias=model.alias, digest=model.digest)
 
 
 def finding(found: Finding) -> finding_pb2.Finding:

@@ -18,8 +18,12 @@ from securenet_flows.batch import CONN_STATES, NUMERIC, Dictionary, FlowBatch
 
 _INT64_MAX: Final = 2**63 - 1
 
-#: Largest value of a numeric column, where that is less than its dtype holds.
-_LARGEST: Final[Mapping[str, int]] = {"conn_state": len(CONN_STATES) - 1, "http_status_code": 999}
+#: Largest value of each numeric column; of most, what its dtype holds.
+_LARGEST: Final[Mapping[str, int]] = {
+    **{name: 1 if dtype.kind == "b" else int(np.iinfo(dtype).max) for name, dtype in NUMERIC.items()},
+    "conn_state": len(CONN_STATES) - 1,
+    "http_status_code": 999,
+}
 
 #: Text columns of FlowBatch messages that are dictionary-encoded.
 _TEXTS: Final = tuple(
@@ -121,13 +125,14 @@ def _checked(
     errors: list[RowError], name: str, values: NDArray[Any], dtype: np.dtype[Any], present: NDArray[np.bool_] | None
 ) -> NDArray[np.generic]:
     """Values in the column's own type; rows whose value does not fit become errors, unless it is absent there."""
-    if dtype.kind != "b":
-        largest = _LARGEST.get(name, np.iinfo(dtype).max)
-        bad = values > largest if values.dtype.kind == "u" else (values < 0) | (values > largest)
+    largest = _LARGEST[name]
+    # Most columns hold nothing that is wrong, which their ends say at once.
+    if values.max() > largest or values.min() < 0:
+        bad = (values < 0) | (values > largest)
         if present is not None:
             bad &= present
         _bad_rows(errors, name, values, bad, f"0 to {largest}")
-    return values.astype(dtype)
+    return values.astype(dtype, copy=False)
 
 
 def _bad_rows(errors: list[RowError], name: str, values: NDArray[Any], bad: NDArray[np.bool_], accepted: str) -> None:
@@ -152,8 +157,10 @@ def _texts(message: flow_pb2.FlowBatch, total: int, errors: list[RowError]) -> d
             raise InvalidArgumentError.of(f"batch.{name}.codes", f"{len(column.codes)} values; expected {total}")
         codes = np.array(column.codes)
         limit = len(column.values)
-        _bad_rows(errors, name, codes, codes > limit, f"a code from 0 to {limit}")
-        texts[name] = Dictionary(np.where(codes > limit, 0, codes).astype(np.int32) - 1, tuple(column.values))
+        if codes.max() > limit:
+            _bad_rows(errors, name, codes, codes > limit, f"a code from 0 to {limit}")
+            codes[codes > limit] = 0
+        texts[name] = Dictionary(codes.view(np.int32) - 1, tuple(column.values))
     return texts
 
 

@@ -16,7 +16,7 @@ from securenet_core.authorization import Policy
 from securenet_core.exceptions import InvalidArgumentError
 from securenet_core.pagination import decode_page_token, encode_page_token, page_size
 from securenet_core.principal import Role, current_principal
-from securenet_detection import convert, grpc_flows, grpc_intel
+from securenet_detection import convert, grpc_flows, grpc_intel, grpc_verdicts
 from securenet_detection.analysis import Analysis
 from securenet_detection.batching import Batcher
 from securenet_detection.engine import Engine
@@ -147,7 +147,7 @@ class DetectionServicer:
             reporting = {*(row for row, _ in verdicts.sightings), *verdicts.again.tolist()}
             answers += [
                 _Answered(
-                    convert.response(verdicts, row, details=not asked.taken.without_details),
+                    grpc_verdicts.response(verdicts, row, details=not asked.taken.without_details),
                     kept if row in reporting else None,
                 )
                 for row, asked in enumerate(together)
@@ -174,20 +174,23 @@ class DetectionServicer:
         self, request: detection_pb2.AnalyzeBatchRequest, _context: Any
     ) -> detection_pb2.AnalyzeBatchResponse:
         """Scores columns."""
+        response = detection_pb2.AnalyzeBatchResponse()
         with self._analysis.take(len(request.batch.start_time_ns)) as taken:
-            verdicts, kept = await self._score_batch(request, taken, current_principal().tenant)
+            kept = await self._score_batch(request, taken, current_principal().tenant, response.verdicts)
         if kept is not None:
             await kept
-        return detection_pb2.AnalyzeBatchResponse(verdicts=verdicts)
+        return response
 
     async def _score_batch(
         self,
         request: detection_pb2.AnalyzeBatchRequest | detection_pb2.AnalyzeStreamRequest,
         taken: Taken,
         tenant: str,
-    ) -> tuple[verdict_pb2.VerdictBatch, asyncio.Future[list[None]] | None]:
+        into: verdict_pb2.VerdictBatch,
+    ) -> asyncio.Future[list[None]] | None:
         columns = grpc_flows.flow_batch(request.batch)
-        packer = convert.VerdictPacker(columns, request.options.detail_level, details=not taken.without_details)
+        level = request.options.detail_level
+        packer = grpc_verdicts.VerdictPacker(into, columns, level, details=not taken.without_details)
         pending = []
         async for start, verdicts in self._analysis.chunks(
             columns.batch,
@@ -200,7 +203,8 @@ class DetectionServicer:
             # At once, so that a caller that goes away between two pieces takes no finding with it.
             kept = self._analysis.keep(verdicts)
             pending += [kept] if kept is not None else []
-        return packer.finish(), asyncio.gather(*pending) if pending else None
+        packer.finish()
+        return asyncio.gather(*pending) if pending else None
 
     async def AnalyzeStream(
         self, requests: AsyncIterator[detection_pb2.AnalyzeStreamRequest], _context: Any
@@ -212,13 +216,14 @@ class DetectionServicer:
             request: detection_pb2.AnalyzeStreamRequest,
         ) -> Prepared[detection_pb2.AnalyzeStreamResponse]:
             nonlocal let_in
+            response = detection_pb2.AnalyzeStreamResponse(sequence=request.sequence)
             # Only a stream's first message is refused: it sends no more than what is taken, so it is held back instead.
             with self._analysis.take(len(request.batch.start_time_ns), refusable=not let_in) as taken:
                 let_in = True
                 if not request.options.dry_run:
                     lease.hold(request.options.state_scope)
-                verdicts, kept = await self._score_batch(request, taken, tenant)
-            return detection_pb2.AnalyzeStreamResponse(sequence=request.sequence, verdicts=verdicts), kept
+                kept = await self._score_batch(request, taken, tenant, response.verdicts)
+            return response, kept
 
         # The scoring side ends first, then what it held is given back, however the caller leaves.
         with self._analysis.lease(tenant) as lease:

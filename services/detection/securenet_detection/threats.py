@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
@@ -25,8 +24,7 @@ class AnalyticType(IntEnum):
     MODEL = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Technique:
+class Technique(NamedTuple):
     """A technique of MITRE ATT&CK under one of its tactics."""
 
     id: str
@@ -109,8 +107,7 @@ class Evidence(NamedTuple):
     contributions: tuple[Contribution, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(NamedTuple):
     """A detector that could not judge, so that silence is not read as innocence."""
 
     detector: str

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from securenet_detection.convert import VerdictPacker, evidence
+from securenet.detection.v1 import verdict_pb2
 from securenet_detection.grpc_flows import Columns
+from securenet_detection.grpc_verdicts import VerdictPacker, evidence
 from securenet_detection.models.calibration import Calibration, OperatingPoints
 from securenet_detection.models.contributions import Explainer
 from securenet_detection.models.interface import ModelReference
@@ -122,14 +123,15 @@ def test_evidence_of_the_model_says_what_moved_the_score(engine: Any, models: An
 def test_bits_of_a_batch_are_the_contributions_of_its_pieces(engine: Any, models: Any, batch: Any) -> None:
     serve(models, 0.2)
     flows = batch(scans(60))
-    packer = VerdictPacker(Columns(flows, len(flows) + 1, np.arange(1, len(flows) + 1), []), 0)
+    message = verdict_pb2.VerdictBatch()
+    packer = VerdictPacker(message, Columns(flows, len(flows) + 1, np.arange(1, len(flows) + 1), []), 0)
     expected: list[set[str]] = [set()]
     for start in range(0, len(flows), 50):
         verdicts = engine.analyze(flows.take(slice(start, start + 50)))
         packer.add(start, verdicts)
         found = verdicts.contributions()
         expected += [{name for name, rows in found.items() if rows[row]} for row in range(len(verdicts))]
-    message = packer.finish()
+    packer.finish()
     named = [
         {name for bit, name in enumerate(message.detectors) if number >> bit & 1} for number in message.contributed
     ]

@@ -138,16 +138,14 @@ class Shown(NamedTuple):
     certain: int
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One flow that shows an episode: its identity and its other side."""
 
     flow_id: str | None
     peer: str
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """What evidence of a row is about, in words; with tenant and detector it is the identity of a finding."""
 
     entity: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 from sqlalchemy import BigInteger, Float, Index, Integer, LargeBinary, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -125,7 +124,7 @@ def finding_row(finding: Finding) -> FindingRow:
     body = {
         "evidence": {
             **finding.evidence._asdict(),
-            "techniques": [asdict(technique) for technique in finding.evidence.techniques],
+            "techniques": [technique._asdict() for technique in finding.evidence.techniques],
             "contributions": [one._asdict() for one in finding.evidence.contributions],
         },
         "peers": finding.peers,
@@ -256,7 +255,7 @@ def event(row: EventRow) -> FindingEvent:
 
 def label_row(known: Label) -> LabelRow:
     """The row of a label."""
-    body = {"techniques": [asdict(technique) for technique in known.techniques], "flows": known.flows}
+    body = {"techniques": [technique._asdict() for technique in known.techniques], "flows": known.flows}
     return LabelRow(
         tenant=known.tenant,
         finding_id=known.finding_id,

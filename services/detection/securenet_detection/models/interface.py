@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,7 @@ class ModelRejectedError(FailedPreconditionError):
     """A model version cannot be served: unverified, unreadable, or not what its manifest says."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelReference:
+class ModelReference(NamedTuple):
     """A model version: resource name, alias that it was found by, SHA-256 of the artifact in hexadecimal."""
 
     name: str
