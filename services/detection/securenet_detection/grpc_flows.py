@@ -20,7 +20,7 @@ _INT64_MAX: Final = 2**63 - 1
 
 #: Largest value of each numeric column; of most, what its dtype holds.
 _LARGEST: Final[Mapping[str, int]] = {
-    **{name: 1 if dtype.kind == "b" else int(np.iinfo(dtype).max) for name, dtype in NUMERIC.items()},
+    **{name: 1 if dtype.kind == "b" else int(np.iinfo(dtype.str).max) for name, dtype in NUMERIC.items()},
     "conn_state": len(CONN_STATES) - 1,
     "http_status_code": 999,
 }

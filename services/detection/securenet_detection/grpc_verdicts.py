@@ -1,7 +1,7 @@
 """Verdicts into the contract. What is said of thousands of rows a second is written as it is on the wire.
 
-A message that is made of Python's objects costs a call a field, and a copy where it is put into another one. Here a row's
-verdict is a string of bytes, most of which were put together before, and protobuf reads those of a whole batch at once.
+A message that is made of Python's objects costs a call a field, and a copy where it is put into another one. Here a
+row's verdict is a string of bytes, most of which were put together before, and protobuf reads a whole batch at once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from securenet_detection.threats import Contribution, Evidence, Skipped, Techniq
 #: Detectors that the bits of a row's number can tell apart.
 _MOST_DETECTORS: Final = 64
 
-#: How a value stands on the wire where its length is not before it: as a number that says its end itself, or in 8 bytes.
+#: How a value stands on the wire where no length is before it: as a number that says its end itself, or in 8 bytes.
 _LAYOUTS: Final = {
     FieldDescriptor.TYPE_UINT32: 0,
     FieldDescriptor.TYPE_ENUM: 0,
