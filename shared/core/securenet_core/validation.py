@@ -8,6 +8,7 @@ import protovalidate
 from google.protobuf.message import Message
 
 from securenet_core.exceptions import FieldViolation, InvalidArgumentError
+from securenet_core.plain_rules import Accepts, accepting
 
 _VALUE_LIMIT = 64
 
@@ -17,6 +18,7 @@ class RequestValidator:
 
     def __init__(self) -> None:
         self._validator = protovalidate.Validator()
+        self._accepting: dict[type[Message], Accepts | None] = {}
 
     def check(self, message: Message) -> None:
         """Lets a message pass that keeps its rules.
@@ -24,6 +26,12 @@ class RequestValidator:
         Raises:
             InvalidArgumentError: names every field that does not, with what came and what is accepted.
         """
+        kind = type(message)
+        if kind not in self._accepting:
+            self._accepting[kind] = accepting(message.DESCRIPTOR)
+        accepts = self._accepting[kind]
+        if accepts is not None and accepts(message):
+            return
         violations = self._validator.collect_violations(message)
         if not violations:
             return
