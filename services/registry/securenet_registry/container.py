@@ -22,6 +22,7 @@ from securenet_registry.artifacts.store import ArtifactStore
 from securenet_registry.auditing import Auditing
 from securenet_registry.catalog import Catalog
 from securenet_registry.changes import Changes
+from securenet_registry.collection import Collection
 from securenet_registry.downloads import Downloads
 from securenet_registry.ledger import Ledger
 from securenet_registry.mirror import Mirror
@@ -174,11 +175,12 @@ class RegistryContainer(ServiceContainer):
 
     reopener: providers.Provider[Reopener] = providers.Singleton(ProcessReopener, settings.provided.inspection_timeout)
 
+    uploads = providers.Singleton(_uploads, settings, ledger, registrar, inspector)
     use_cases = providers.Singleton(
         UseCases,
         catalog=providers.Singleton(Catalog, ledger, artifacts, changes),
         trainings=trainings,
-        uploads=providers.Singleton(_uploads, settings, ledger, registrar, inspector),
+        uploads=uploads,
         downloads=providers.Singleton(Downloads, ledger, artifacts, signer),
         promotions=providers.Singleton(
             Promotions, ledger, providers.Singleton(Gatekeeper, artifacts, signer, SCHEMA_HASH, reopener), changes
@@ -186,6 +188,7 @@ class RegistryContainer(ServiceContainer):
         watching=providers.Singleton(Watching, ledger, changes, settings.provided.heartbeat),
         serving_reports=providers.Singleton(ServingReports, ledger, changes, settings.provided.report_interval),
         auditing=providers.Singleton(Auditing, ledger),
+        collection=providers.Singleton(Collection, ledger, artifacts, uploads, grace=settings.provided.garbage_grace),
     )
     servicer = providers.Singleton(ModelRegistryServicer, use_cases)
     probes = providers.Callable(_probes, database, artifacts, mirror)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from securenet_registry.model import (
@@ -19,6 +20,14 @@ from securenet_registry.model import (
 from securenet_registry.training.training import Training, TrainingProgress, TrainingState
 
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """What versions of all tenants refer to: digests of blobs, and (tenant, model, number) of manifests."""
+
+    digests: frozenset[str]
+    versions: frozenset[tuple[str, str, int]]
 
 
 class LedgerTransaction(Protocol):
@@ -158,3 +167,6 @@ class Ledger(Protocol):
 
     async def mirrored_models(self) -> Sequence[Model]:
         """Models of all tenants that have a version in MLflow."""
+
+    async def references(self) -> References:
+        """What may not be collected."""

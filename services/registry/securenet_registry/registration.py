@@ -75,16 +75,17 @@ class Registrar:
             return tx.take_version_number(draft.model, now)
 
         number = await self._ledger.run(who.tenant, take_number)
-        version = await asyncio.to_thread(self._store, who, draft, number, now)
+        with self._artifacts.hold():
+            version = await asyncio.to_thread(self._store, who, draft, number, now)
 
-        def add(tx: LedgerTransaction) -> None:
-            tx.add_version(version)
-            tx.add_event(draft.model, EventKind.VERSION_REGISTERED, now, number)
-            detail = {"digest": version.digest, "format": draft.format.value, "signed_by": self._signer.key_id}
-            tx.append_audit(who.subject, "register", version.resource, detail, now)
-            commit(tx, version)
+            def add(tx: LedgerTransaction) -> None:
+                tx.add_version(version)
+                tx.add_event(draft.model, EventKind.VERSION_REGISTERED, now, number)
+                detail = {"digest": version.digest, "format": draft.format.value, "signed_by": self._signer.key_id}
+                tx.append_audit(who.subject, "register", version.resource, detail, now)
+                commit(tx, version)
 
-        await self._ledger.run(who.tenant, add)
+            await self._ledger.run(who.tenant, add)
         self._changes.notify((who.tenant, draft.model))
         return version
 

@@ -13,6 +13,7 @@ from securenet_core.exceptions import UnimplementedError
 from securenet_core.principal import ALL_ROLES, Role, current_principal
 from securenet_registry.auditing import Auditing
 from securenet_registry.catalog import Catalog
+from securenet_registry.collection import Collection
 from securenet_registry.convert import events, models, promotions, trainings, transfers, versions
 from securenet_registry.downloads import Downloads
 from securenet_registry.model import parse_model, parse_version
@@ -63,6 +64,7 @@ class UseCases:
     watching: Watching
     serving_reports: ServingReports
     auditing: Auditing
+    collection: Collection
 
 
 class ModelRegistryServicer(ModelRegistryServiceServicer):
@@ -264,9 +266,10 @@ class ModelRegistryServicer(ModelRegistryServiceServicer):
         return events.verdict_response(await self._use.auditing.verify(current_principal()))
 
     async def CollectGarbage(
-        self, _request: registry_pb2.CollectGarbageRequest, _context: Any
+        self, request: registry_pb2.CollectGarbageRequest, _context: Any
     ) -> registry_pb2.CollectGarbageResponse:
-        """Not in this build."""
-        raise UnimplementedError(
-            "blobs are kept for good as yet; deleting a version frees no space", reason="BLOBS_ARE_KEPT"
+        """Remove what nothing refers to."""
+        garbage = await self._use.collection.collect(
+            current_principal(), transfers.grace(request), validate_only=request.validate_only
         )
+        return transfers.garbage_response(garbage)

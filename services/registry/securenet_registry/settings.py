@@ -80,6 +80,9 @@ class RegistrySettings(ServerSettings):
     upload_expiry: Seconds = 86_400.0
     """Seconds after which an upload that nobody goes on with is forgotten."""
 
+    garbage_grace: Annotated[float, Field(ge=0, le=365 * 86_400)] = 86_400.0
+    """Seconds for which bytes that no version refers to are kept, where a collection is not told otherwise."""
+
     inspection_timeout: Annotated[float, Field(gt=0, le=3600)] = 60.0
     """Seconds that the check of an uploaded model may take."""
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from securenet_core.exceptions import AbortedError
 from securenet_core.sqlalchemy_database import Database
-from securenet_registry.ledger import LedgerTransaction
+from securenet_registry.ledger import LedgerTransaction, References
 from securenet_registry.model import (
     Model,
     ModelVersion,
@@ -78,6 +78,19 @@ class SqlalchemyLedger:
         def unit(session: Session) -> list[Model]:
             found = [SqlalchemyTransaction(session, tenant).model(name) for tenant, name in session.execute(pairs)]
             return [model for model in found if model is not None]
+
+        return await self._database.run(unit)
+
+    async def references(self) -> References:
+        """See the port."""
+        wanted = select(VersionRow.tenant, VersionRow.model, VersionRow.version, VersionRow.files)
+
+        def unit(session: Session) -> References:
+            digests, versions = set[str](), set[tuple[str, str, int]]()
+            for tenant, model, version, files in session.execute(wanted.execution_options(yield_per=1000)):
+                digests.update(file["digest"] for file in files)
+                versions.add((tenant, model, version))
+            return References(frozenset(digests), frozenset(versions))
 
         return await self._database.run(unit)
 

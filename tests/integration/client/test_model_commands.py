@@ -136,3 +136,22 @@ def test_the_asyncio_client_answers_the_same(registry: ServiceProcess) -> None:
         assert client.get_model("office") == snapshot.model
         assert list(client.list_models()) == models
         assert [version.version for version in versions] == [2, 1]
+
+
+def test_bytes_that_nobody_needs_are_removed(registry: ServiceProcess, captures: list[Path], tmp_path: Path) -> None:
+    with RegistryClient(registry.address) as client:
+        *_, last = client.train_model("passing", captures, params=QUICK, seed=9)
+        assert last.training is not None
+        assert last.training.state == "succeeded", last.training.error
+        own = {file.digest for file in client.get_model_version("passing", 1).files}
+        kept = {file.digest for number in (1, 2) for file in client.get_model_version("office", number).files}
+        client.delete_model("passing")
+        assert client.collect_garbage().digests == ()
+    found = document(registry, "gc", "--grace", "0s", "--dry-run")
+    assert own - kept <= set(found["digests"])
+    assert kept.isdisjoint(found["digests"])
+    assert str(found["blobs"]) in invoke(registry, "gc", "--grace", "0s", "--dry-run")
+    assert document(registry, "gc", "--grace", "0s") == found
+    assert document(registry, "gc", "--grace", "0s")["blobs"] == 0
+    document(registry, "download", "office", "champion", str(tmp_path / "model.onnx"), "--flavor", "onnx")
+    invoke(registry, "gc", "--grace", "soon", code=2)

@@ -1,9 +1,11 @@
-"""Any sequence of registering, promoting, rolling back and deleting by two tenants, with restarts between, keeps what
-must hold: aliases point at versions that are there, history is linear, nothing crosses tenants, the audit verifies."""
+"""Any sequence of registering, promoting, rolling back, deleting and collecting by two tenants, with crashes and
+restarts between, keeps what must hold: aliases point at versions that are there with all their bytes, history is linear,
+nothing crosses tenants, the audit verifies, and a collection leaves no byte that no version refers to."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -20,14 +22,18 @@ from securenet_core.principal import ALL_ROLES, Principal
 from securenet_core.sqlalchemy_database import Database, sqlite_url
 from securenet_registry.artifacts.disk_store import DiskStore
 from securenet_registry.artifacts.signing import Signer
+from securenet_registry.artifacts.store import SignedManifest
 from securenet_registry.auditing import Auditing
 from securenet_registry.catalog import Catalog
 from securenet_registry.changes import Changes
+from securenet_registry.collection import Collection
 from securenet_registry.model import ArtifactFormat, VersionReference
 from securenet_registry.promotion import Gatekeeper, Move, Promotions
 from securenet_registry.registration import Draft, Registrar
 from securenet_registry.sqlalchemy_ledger import SqlalchemyLedger
 from securenet_registry.training.reopening import ProcessReopener
+from securenet_registry.uploads.inspection import ProcessInspector
+from securenet_registry.uploads.uploads import Uploads
 
 pytestmark = [pytest.mark.unit, pytest.mark.slow]
 
@@ -71,6 +77,9 @@ class AliasHistory(RuleBasedStateMachine):
             self.ledger, Gatekeeper(self.artifacts, signer, "5" * 64, ProcessReopener(60)), changes
         )
         self.catalog = Catalog(self.ledger, self.artifacts, changes)
+        inspector = ProcessInspector(60, 1 << 32)
+        uploads = Uploads(self.ledger, self.registrar, inspector, self.root / "uploads", limit=1 << 20, expiry=60)
+        self.collection = Collection(self.ledger, self.artifacts, uploads, grace=3600)
 
     def teardown(self) -> None:
         self.runner.run(self.database.close())
@@ -160,6 +169,24 @@ class AliasHistory(RuleBasedStateMachine):
         self.runner.run(self.database.close())
         self.open()
 
+    @rule(content=st.binary(min_size=1, max_size=4), tenant=TENANTS, model=MODELS, number=st.integers(6, 9))
+    def crash_while_registering(self, content: bytes, tenant: str, model: str, number: int) -> None:
+        self.artifacts.put([content])
+        self.artifacts.put_manifest(tenant, model, 100 + number, SignedManifest(b"{}", b"", "key"))
+        (self.root / "artifacts" / "incoming" / "half").write_bytes(content)
+        self.restart()
+
+    @rule(tenant=TENANTS)
+    def collect(self, tenant: str) -> None:
+        for place in (self.root / "artifacts").rglob("*"):
+            os.utime(place, (0, 0))
+        self.runner.run(self.collection.collect(who(tenant), 0, validate_only=False))
+        references = self.runner.run(self.ledger.references())
+        assert {blob.digest for blob in self.artifacts.blobs(1 << 62)} == references.digests
+        stored = self.artifacts.manifests(1 << 62)
+        assert {(one.tenant, one.model, one.version) for one in stored} == references.versions
+        assert not list((self.root / "artifacts" / "incoming").iterdir())
+
     @invariant()
     def all_is_as_it_must_be(self) -> None:
         for tenant in ("north", "south"):
@@ -168,6 +195,7 @@ class AliasHistory(RuleBasedStateMachine):
             for model in models:
                 listed = self.runner.run(self.catalog.versions(who(tenant), model.name, 0, 100))
                 assert [v.version for v in listed] == sorted(self.versions[tenant, model.name], reverse=True)
+                assert all(self.artifacts.verify(file.digest) for version in listed for file in version.files)
                 for alias in model.aliases:
                     history = self.history(tenant, model.name, alias.alias)
                     assert (alias.version, alias.generation) == (history[-1], len(history))

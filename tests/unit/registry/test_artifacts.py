@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from pathlib import Path
 
@@ -41,7 +42,9 @@ def test_a_failed_write_leaves_nothing(artifacts: DiskStore, tmp_path: Path) -> 
     with pytest.raises(OSError, match="disk full"):
         artifacts.put(broken())  # type: ignore[arg-type]  # a generator of bytes that breaks
     assert not list((tmp_path / "artifacts/incoming").iterdir())
-    (tmp_path / "artifacts/incoming/leftover").write_bytes(b"half")
+    leftover = tmp_path / "artifacts/incoming/leftover"
+    leftover.write_bytes(b"half")
+    os.utime(leftover, (0, 0))
     DiskStore(tmp_path / "artifacts")
     assert not list((tmp_path / "artifacts/incoming").iterdir())
 

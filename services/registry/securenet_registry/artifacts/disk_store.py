@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from securenet_core.exceptions import DataLossError
 from securenet_core.health import Readiness
 from securenet_registry.artifacts.manifest import LIMIT
-from securenet_registry.artifacts.store import Blob, SignedManifest
+from securenet_registry.artifacts.store import Blob, SignedManifest, StoredManifest
 
 CHUNK: Final = 1 << 20
+
+#: By how much a file's time may lie before the clock's.
+_COARSE_NS: Final = 10**8
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
@@ -38,11 +43,10 @@ class DiskStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._incoming = root / "incoming"
-        for folder in (root, self._incoming, root / "blobs" / "sha256", root / "tenants"):
+        self._holds = root / "holds"
+        for folder in (root, self._incoming, self._holds, root / "blobs" / "sha256", root / "tenants"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # What a crash left half-written has no name yet, and nobody will finish it.
-        for leftover in self._incoming.iterdir():
-            leftover.unlink(missing_ok=True)
+        self.delete_unfinished(self.collectable_before_ns(0))
 
     def put(self, chunks: Iterable[bytes]) -> Blob:
         """See :class:`~securenet_registry.artifacts.store.ArtifactStore`."""
@@ -57,10 +61,14 @@ class DiskStore:
                 stream.flush()
                 os.fsync(stream.fileno())
             place = self._blob(digest.hexdigest())
-            if not place.exists():
-                place.parent.mkdir(exist_ok=True, mode=0o700)
-                aside.replace(place)
-                _sync_folder(place.parent)
+            place.parent.mkdir(exist_ok=True, mode=0o700)
+            # A collection must not take a blob for unused between this look and what it is stored for.
+            with _locked(self._root / "blobs" / "lock"):
+                if place.exists():
+                    os.utime(place)
+                else:
+                    aside.replace(place)
+                    _sync_folder(place.parent)
         finally:
             aside.unlink(missing_ok=True)
         return Blob(digest.hexdigest(), size)
@@ -138,6 +146,68 @@ class DiskStore:
         with suppress(FileNotFoundError):
             shutil.rmtree(place)
 
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """See :class:`~securenet_registry.artifacts.store.ArtifactStore`.
+
+        A file that is locked: the lock of a process that was killed is gone with it.
+        """
+        aside = self._incoming / uuid.uuid4().hex
+        place = self._holds / aside.name
+        with aside.open("xb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            # It is locked from when it has its name.
+            aside.rename(place)
+            try:
+                yield
+            finally:
+                place.unlink()
+
+    def collectable_before_ns(self, grace_ns: int) -> int:
+        """See :class:`~securenet_registry.artifacts.store.ArtifactStore`."""
+        before_ns = time.time_ns() - grace_ns
+        for place in self._holds.iterdir():
+            with suppress(FileNotFoundError), place.open("rb") as stream:
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    before_ns = min(before_ns, os.fstat(stream.fileno()).st_mtime_ns)
+                else:
+                    # Whoever held it was killed.
+                    place.unlink()
+        return before_ns - _COARSE_NS
+
+    def blobs(self, before_ns: int) -> Iterator[Blob]:
+        """See :class:`~securenet_registry.artifacts.store.ArtifactStore`."""
+        for place in (self._root / "blobs" / "sha256").glob("[0-9a-f][0-9a-f]/*"):
+            with suppress(FileNotFoundError):
+                found = place.stat()
+                if _DIGEST.fullmatch(place.name) and found.st_mtime_ns < before_ns:
+                    yield Blob(place.name, found.st_size)
+
+    def manifests(self, before_ns: int) -> Iterator[StoredManifest]:
+        """See :class:`~securenet_registry.artifacts.store.ArtifactStore`."""
+        for place in (self._root / "tenants").glob("*/models/*/*"):
+            with suppress(FileNotFoundError):
+                if place.name.isdigit() and place.stat().st_mtime_ns < before_ns:
+                    yield StoredManifest(place.parents[2].name, place.parent.name, int(place.name))
+
+    def delete_unfinished(self, before_ns: int) -> None:
+        """See :class:`~securenet_registry.artifacts.store.ArtifactStore`."""
+        for leftover in self._incoming.iterdir():
+            with suppress(FileNotFoundError):
+                if leftover.stat().st_mtime_ns < before_ns:
+                    shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+    def delete_blob(self, digest: str, before_ns: int) -> bool:
+        """See :class:`~securenet_registry.artifacts.store.ArtifactStore`."""
+        place = self._blob(digest)
+        with _locked(self._root / "blobs" / "lock"), suppress(FileNotFoundError):
+            if place.stat().st_mtime_ns < before_ns:
+                place.unlink()
+                return True
+        return False
+
     async def readiness(self) -> Readiness:
         """Whether it can be written to."""
         await asyncio.to_thread(self._touch)
@@ -158,6 +228,14 @@ class DiskStore:
             if not _NAME.fullmatch(name):
                 raise DataLossError(f"name {name!r}: expected lower-case letters, digits and hyphens")
         return self._root / "tenants" / tenant / "models" / model / str(int(version))
+
+
+@contextmanager
+def _locked(place: Path) -> Iterator[None]:
+    """Keeps the processes that share the folder apart; for moments."""
+    with place.open("ab") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def _chunks(path: Path, offset: int = 0) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,15 @@ class Blob:
 
     digest: str
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """Whose manifest it is: tenant, model, number."""
+
+    tenant: str
+    model: str
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +84,23 @@ class ArtifactStore(Protocol):
 
     def delete_manifest(self, tenant: str, model: str, version: int) -> None:
         """Removes a version's manifest; its blobs stay until a collection finds them unused."""
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Until the block ends, in whichever process, nothing that is stored from now on may be collected."""
+
+    def collectable_before_ns(self, grace_ns: int) -> int:
+        """Nanoseconds since the epoch: what was stored earlier may be collected, if nothing refers to it *after* this
+        was asked. It lies so far back, and before every block that holds.
+        """
+
+    def blobs(self, before_ns: int) -> Iterator[Blob]:
+        """Every blob that was stored before a time, and not once more since."""
+
+    def manifests(self, before_ns: int) -> Iterator[StoredManifest]:
+        """Every manifest of all tenants that was stored before a time."""
+
+    def delete_blob(self, digest: str, before_ns: int) -> bool:
+        """Removes a blob unless it was stored once more since that time; answers whether it went."""
+
+    def delete_unfinished(self, before_ns: int) -> None:
+        """Removes what was begun before a time and never got its name, as a crash leaves it."""

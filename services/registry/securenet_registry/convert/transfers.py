@@ -1,13 +1,15 @@
-"""Uploads and downloads."""
+"""Uploads, downloads, and what nobody needs of them any more."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Final
 
 from securenet.registry.v1 import model_pb2, registry_pb2
 from securenet_core.exceptions import InvalidArgumentError
 from securenet_registry.artifacts.store import SignedManifest
-from securenet_registry.convert.parts import file_message, timestamp
+from securenet_registry.collection import Garbage
+from securenet_registry.convert.parts import duration, file_message, timestamp
 from securenet_registry.convert.versions import FORMATS_BACK, version_message
 from securenet_registry.downloads import Download, Flavor
 from securenet_registry.model import (
@@ -15,6 +17,9 @@ from securenet_registry.model import (
 )
 from securenet_registry.training.evaluation import Metric
 from securenet_registry.uploads.uploads import UploadHeader, UploadStatus
+
+#: Digests that an answer names at most.
+_DIGESTS: Final = 1000
 
 _FLAVORS: dict[int, Flavor] = {model_pb2.FLAVOR_ONNX: Flavor.ONNX, model_pb2.FLAVOR_JOBLIB: Flavor.JOBLIB}
 
@@ -89,3 +94,20 @@ def download_chunk(offset: int, data: bytes) -> registry_pb2.DownloadModelVersio
 
 def _signature(signed: SignedManifest) -> model_pb2.Signature:
     return model_pb2.Signature(value=signed.signature, key_id=signed.key_id, bundle=signed.bundle)
+
+
+def grace(request: registry_pb2.CollectGarbageRequest) -> int | None:
+    """Least age of what may go, nanoseconds; None where the caller leaves it open."""
+    return request.grace.ToNanoseconds() if request.HasField("grace") else None
+
+
+def garbage_response(garbage: Garbage) -> registry_pb2.CollectGarbageResponse:
+    """What went."""
+    return registry_pb2.CollectGarbageResponse(
+        garbage=model_pb2.CollectedGarbage(
+            blobs=len(garbage.blobs),
+            bytes=sum(blob.size_bytes for blob in garbage.blobs),
+            digests=[blob.digest for blob in garbage.blobs[:_DIGESTS]],
+            grace=duration(garbage.grace_ns / 1e9),
+        )
+    )

@@ -1,4 +1,4 @@
-"""`securenet models compare`, `serving`, `delete` and `audit`: who serves what, what goes, who did it."""
+"""`securenet models compare`, `serving`, `delete`, `audit` and `gc`: who serves what, what goes, who did it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from securenet_client.cli.invocation import ExitCode, Invocation, OutputFormat, add_command
+from securenet_client.cli.invocation import CommandError, ExitCode, Invocation, OutputFormat, add_command
 
 Name = Annotated[str, typer.Argument(help="Model.", metavar="NAME")]
 Alias = Annotated[str, typer.Option(help="champion or challenger.")]
@@ -32,6 +32,7 @@ def add_to(group: typer.Typer) -> None:
         group, audit, "audit",
         examples=("securenet models audit --resource models/flow-threat", "securenet models audit --verify"),
     )  # fmt: skip
+    add_command(group, gc, "gc", examples=("securenet models gc --dry-run", "securenet models gc --grace 0s"))
 
 
 def compare(
@@ -109,3 +110,28 @@ def audit(
         records = [plain(event) for event in events]
     run.out.records(records, ("sequence", "create_time", "actor", "action", "resource", "detail"))
     return ExitCode.CLEAN
+
+
+def gc(
+    run: Invocation,
+    *,
+    grace: Annotated[
+        str | None, typer.Option(help="Least age of what goes, such as 12h or 2d; the registry's own if not given.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go and remove nothing.")] = False,
+) -> None:
+    """Remove bytes that no version refers to any more. Those of a version that an alias or a rollback needs stay."""
+    from securenet_client.messages import plain  # noqa: PLC0415 - start-up must be quick
+    from securenet_flows.simulation.settings import parse_duration  # noqa: PLC0415 - likewise
+
+    try:
+        seconds = None if grace is None else parse_duration(grace, "--grace")
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    with run.net("registry") as net:
+        found = net.registry.collect_garbage(grace=seconds, validate_only=dry_run)
+    if run.out.form == OutputFormat.TABLE:
+        run.out.records([plain(found)], ("blobs", "bytes", "grace"))
+        run.out.say("nothing was removed" if dry_run else "removed")
+    else:
+        run.out.document(plain(found))

@@ -15,6 +15,7 @@ from securenet_client.registry.downloads import DownloadFile
 from securenet_client.registry.records import (
     AuditEvent,
     AuditVerification,
+    CollectedGarbage,
     Convergence,
     DownloadHeader,
     Model,
@@ -228,6 +229,11 @@ class AsyncRegistryClient(AsyncClient):
     async def verify_audit(self) -> AuditVerification:
         """Walks along the hashes of the audit log; `valid` says whether the chain holds."""
         return read(AuditVerification, await self._call.unary(self._stub.VerifyAudit, pb.VerifyAuditRequest()))
+
+    async def collect_garbage(self, *, grace: float | None = None, validate_only: bool = False) -> CollectedGarbage:
+        """Removes bytes that no version refers to and that are older than `grace` seconds, or says what would go."""
+        request = requests.collect_garbage(grace, validate_only=validate_only)
+        return read(CollectedGarbage, (await self._call.unary(self._stub.CollectGarbage, request)).garbage)
 
 
 async def _asynchronous(parts: Iterator[Any]) -> AsyncIterator[Any]:

@@ -200,6 +200,22 @@ class AuditVerification:
 
 
 @dataclass(frozen=True, slots=True)
+class CollectedGarbage:
+    """What a collection found that no version refers to, or removed.
+
+    Attributes:
+        bytes: of all blobs.
+        digests: of at most 1,000 of them, SHA-256 in hexadecimal.
+        grace: least age of what goes, seconds.
+    """
+
+    blobs: int
+    bytes: int
+    digests: tuple[str, ...]
+    grace: float
+
+
+@dataclass(frozen=True, slots=True)
 class MetricComparison:
     """One metric of several versions, in their order; NaN where a version has none."""
 

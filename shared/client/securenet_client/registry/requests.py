@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from securenet.registry.v1 import model_pb2, training_pb2
 from securenet.registry.v1 import registry_pb2 as pb
-from securenet_client.messages import enum_number
+from securenet_client.messages import enum_number, to_duration
 from securenet_core.exceptions import InvalidArgumentError
 
 #: Bytes of one chunk of an upload.
@@ -72,6 +72,11 @@ def train_model(
     if split:
         spec.split = _number("split", split)  # type: ignore[assignment]  # likewise
     return pb.TrainModelRequest(spec=spec, request_id=request_id)
+
+
+def collect_garbage(grace: float | None, *, validate_only: bool) -> pb.CollectGarbageRequest:
+    """A collection; the registry's own grace where none is given, in seconds."""
+    return pb.CollectGarbageRequest(validate_only=validate_only, grace=None if grace is None else to_duration(grace))
 
 
 def promote(
