@@ -1,6 +1,6 @@
 """Any sequence of registering, promoting, rolling back, deleting and collecting by two tenants, with crashes and
-restarts between, keeps what must hold: aliases point at versions that are there with all their bytes, history is linear,
-nothing crosses tenants, the audit verifies, and a collection leaves no byte that no version refers to."""
+restarts between, keeps what must hold: aliases point at versions that are there with all their bytes, history is
+linear, nothing crosses tenants, the audit verifies, and a collection leaves no byte that no version refers to."""
 
 from __future__ import annotations
 
