@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from securenet.detection.v1 import detection_pb2 as pb
 from securenet.detection.v1 import detection_pb2_grpc
 from securenet.registry.v1 import model_pb2, registry_pb2, registry_pb2_grpc
 from securenet_core.channels import ChannelSettings, open_aio_channel
+from securenet_detection.models.grpc_model_source import GrpcModelSource
+from securenet_detection.models.interface import Promotion
+from securenet_detection.models.verification import TrustedKey
 from securenet_flows.features import FEATURES, SCHEMA_HASH
 
 pytestmark = pytest.mark.integration
@@ -253,3 +257,34 @@ async def test_a_registry_that_comes_later_is_found(start_server: Any, registry:
         await late.stop(0)
         assert (await verdict(stub, record(2))).HasField("model")
     await server.stop()
+
+
+class WatchedKey(TrustedKey):
+    """Tells who checked a manifest, which is read at once after it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.threads: list[threading.Thread] = []
+
+    def check(self, manifest: bytes, signature: bytes, key_id: str) -> None:
+        self.threads.append(threading.current_thread())
+        super().check(manifest, signature, key_id)
+
+
+async def test_a_download_is_checked_beside_the_event_loop(
+    registry: FakeRegistry, registry_port: int, tmp_path: Path
+) -> None:
+    registry.add(1, 0.25)
+    settings = ChannelSettings(address=f"127.0.0.1:{registry_port}")
+    key = WatchedKey(registry.key_path)
+    async with open_aio_channel(settings) as channel:
+        source = GrpcModelSource(
+            channel, settings, model="flows", alias="champion", folder=tmp_path / "models", limit=1 << 20, key=key,
+            consumer="c",
+        )  # fmt: skip
+        promotion = Promotion("models/flows/versions/1", "champion", 1)
+        artifacts = [await source.fetch(promotion) for _ in range(2)]
+    assert artifacts[0] == artifacts[1]
+    assert artifacts[0].path.read_bytes() == registry.versions[1][0]
+    assert len(key.threads) == 2
+    assert threading.main_thread() not in key.threads

@@ -69,6 +69,44 @@ print(compiled() - before)
 """
 
 
+_MODELS = """
+import sys
+from pathlib import Path
+import numpy as np
+from numba.core.registry import CPUDispatcher
+from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest
+from securenet_detection.engine import Engine
+from securenet_detection.models.serving import ModelSlot
+from securenet_detection.detector_settings import DetectorSettings, StateSettings
+from securenet_detection.models.contributions import Explainer
+from securenet_detection.models.onnx_classifier import load_onnx
+from securenet_detection.models.onnx_trees import read_trees
+from securenet_detection.models.paths import PathExplainer
+from securenet_detection.models.tree_scorer import TreeScorer, faster
+from securenet_registry.training.onnx_trees import to_onnx
+
+def compiled():
+    modules = [module for name, module in sys.modules.items() if name.startswith("securenet_")]
+    return sum(len(f.signatures) for m in modules for f in vars(m).values() if isinstance(f, CPUDispatcher))
+
+Engine(DetectorSettings(state=StateSettings(entities=64, members=64)), ModelSlot()).warm_up()
+before = compiled()
+x = np.random.default_rng(1).normal(size=(500, 4)).astype(np.float32)
+boosted = HistGradientBoostingClassifier(max_iter=5, max_leaf_nodes=8, random_state=0).fit(x, x[:, 0] > x[:, 1])
+forest = IsolationForest(n_estimators=5, max_samples=32, random_state=0).fit(x)
+path = Path(sys.argv[1])
+for estimator, explainer in ((boosted, Explainer), (forest, PathExplainer)):
+    path.write_bytes(to_onnx(estimator, 4, {}))
+    trees = read_trees(path.read_bytes(), 4)
+    scorer = faster(load_onnx(path, input_name="features", output_name="score", columns=4), trees, x)
+    assert isinstance(scorer, TreeScorer)
+    for rows in (x, x[::2], np.broadcast_to(x[0], (9, 4))):
+        scorer.scores(rows)
+        explainer(trees, "abcd", np.zeros(4)).values(rows)
+print(compiled() - before)
+"""
+
+
 def run(cache: Path, *arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, *arguments], env={**os.environ, "NUMBA_CACHE_DIR": str(cache)}, capture_output=True, text=True,
@@ -88,6 +126,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_first_flows_compile_nothing(built: Path) -> None:
     assert run(built, "-c", _FLOWS).strip() == "0"
+
+
+def test_a_model_that_is_taken_compiles_nothing(built: Path, tmp_path: Path) -> None:
+    assert run(built, "-c", _MODELS, str(tmp_path / "model.onnx")).strip() == "0"
 
 
 def test_a_copy_of_the_cache_is_warm(built: Path, tmp_path: Path) -> None:

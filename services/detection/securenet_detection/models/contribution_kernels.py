@@ -14,6 +14,21 @@ _Array = Any
 
 
 @jit
+def reach_nodes(parent: _Array, share: _Array, depth: _Array, reach: _Array) -> None:
+    """How far below its root each node is, int64 (nodes,), and what share of the training came to it, float64 (nodes,).
+
+    Args:
+        parent: int64 (nodes,), −1 in roots; parents stand before their children.
+        share: float64 (nodes,), rows of the training that came from the parent here, 0–1.
+        depth, reach: filled; zeros and ones before.
+    """
+    for node in range(len(parent)):
+        if parent[node] >= 0:
+            depth[node] = depth[parent[node]] + 1
+            reach[node] = reach[parent[node]] * share[node]
+
+
+@jit
 def find_paths(  # noqa: PLR0917 - numba takes arguments by position
     leaves: _Array,
     parent: _Array,

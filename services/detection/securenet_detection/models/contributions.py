@@ -68,9 +68,7 @@ class Explainer:
         share = np.ones(nodes)
         share[below] = trees.cover[below] / trees.cover[parent[below]]
         depth, reach = np.zeros(nodes, np.int64), np.ones(nodes)
-        for node in np.flatnonzero(below).tolist():
-            depth[node] = depth[parent[node]] + 1
-            reach[node] = reach[parent[node]] * share[node]
+        kernels.reach_nodes(parent, share, depth, reach)
         self._paths = _paths(trees, leaves, parent, share, int(depth[leaves].sum()))
         self._value = trees.value[leaves]
         self._weight = _weights(trees.columns)

@@ -62,7 +62,7 @@ class ModelFollower:
         begun = time.monotonic()
         try:
             artifact = await self._source.fetch(promotion)
-            model = await asyncio.to_thread(self._load, artifact, promotion, begun)
+            model = await asyncio.to_thread(self._take, artifact, promotion, begun)
         except ModelRejectedError as error:
             self._followed = promotion
             detail = f"{promotion.name} is refused: {error.message}"
@@ -71,9 +71,14 @@ class ModelFollower:
             await self._report(promotion, error.message)
             return
         self._followed = promotion
-        self._slot.swap(model)
         _log.info("model serves", model=model.reference.name, digest=model.reference.digest, seconds=model.load_seconds)
         await self._report(promotion, "")
+
+    def _take(self, artifact: Artifact, promotion: Promotion, begun: float) -> ServingModel:
+        """Off the event loop, where the model that nobody can be rolled back to any more is let go as well."""
+        model = self._load(artifact, promotion, begun)
+        self._slot.swap(model)
+        return model
 
     def _serves(self, promotion: Promotion) -> bool:
         current = self._slot.current

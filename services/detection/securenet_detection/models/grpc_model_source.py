@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
@@ -99,17 +100,21 @@ class GrpcModelSource:
         if first is None or first.WhichOneof("part") != "header":
             raise DataLossError("the registry's download does not begin with a header")
         header = first.header
-        self._key.check(header.manifest, header.signature.value, header.signature.key_id)
-        manifest = read_manifest(header.manifest)
+        # Whatever grows with the model is done beside the event loop, where calls wait for nobody.
+        manifest = await asyncio.to_thread(self._signed, header)
         # From here on only what is signed counts, not what came beside it.
         digest, size = file_digest(manifest, header.file.path)
         self._check_identity(promotion, manifest)
         if size > self._limit:
             raise ModelRejectedError(f"{size} bytes; model_max_bytes allows {self._limit}", reason="TOO_LARGE")
         path = self._folder / f"{_hexadecimal(digest)}.onnx"
-        if not path.exists() or digest_of(path) != digest:
+        if not path.exists() or await asyncio.to_thread(digest_of, path) != digest:
             await self._write(path, digest, size, parts)
         return Artifact(promotion.name, header.file.path, digest, path, manifest)
+
+    def _signed(self, header: registry_pb2.DownloadHeader) -> Mapping[str, Any]:
+        self._key.check(header.manifest, header.signature.value, header.signature.key_id)
+        return read_manifest(header.manifest)
 
     def _check_identity(self, promotion: Promotion, manifest: Any) -> None:
         signed = f"models/{manifest.get('model')}/versions/{manifest.get('version')}"
@@ -126,10 +131,10 @@ class GrpcModelSource:
                     received += len(part.chunk.data)
                     if received > size or part.chunk.offset + len(part.chunk.data) != received:
                         raise DataLossError(f"chunk at {part.chunk.offset} of {size} bytes does not fit")
-                    stream.write(part.chunk.data)
+                    await asyncio.to_thread(stream.write, part.chunk.data)
             if received != size:
                 raise DataLossError(f"{received} of {size} bytes came")
-            if digest_of(aside) != digest:
+            if await asyncio.to_thread(digest_of, aside) != digest:
                 raise ModelRejectedError("the bytes are not those that were signed", reason="DIGEST_MISMATCH")
             aside.replace(path)
         finally:

@@ -78,9 +78,9 @@ def _ensemble(given: dict[str, Any], columns: int) -> TreeEnsemble:
         starts
     ):
         raise ValueError("trees: nodes are not numbered one after another")
-    modes = list(given["nodes_modes"].strings)
-    leaf = np.array([mode == b"LEAF" for mode in modes], np.bool_)
-    if any(mode not in {b"LEAF", b"BRANCH_LEQ"} for mode in modes) or len(leaf) != count:
+    modes = np.array(list(given["nodes_modes"].strings), np.bytes_)
+    leaf = modes == b"LEAF"
+    if not (leaf | (modes == b"BRANCH_LEQ")).all() or len(leaf) != count:
         raise ValueError("trees: a branch that is not ≤")
     if "nodes_missing_value_tracks_true" in given:
         missing_left = _ints(given, "nodes_missing_value_tracks_true") > 0

@@ -1,4 +1,4 @@
-"""Compiled loop of the tree scorer."""
+"""Compiled loops of the tree scorer."""
 
 from __future__ import annotations
 
@@ -110,3 +110,83 @@ def score_trees(  # noqa: PLR0917 - numba takes arguments by position
             x = np.uint32((x + (x >> np.uint32(4))) & np.uint32(0x0F0F0F0F))
             total += values[t, np.uint32(x * np.uint32(0x01010101)) >> np.uint32(24)]
         out[i] = total
+
+
+@numba.njit(nogil=True, forceinline=True)
+def _rank(thresholds: _Array, begin: int, end: int, threshold: float) -> int:
+    """Where a threshold stands among the sorted ones from `begin` to `end`."""
+    while begin < end:
+        middle = (begin + end) >> 1
+        if thresholds[middle] < threshold:
+            begin = middle + 1
+        else:
+            end = middle
+    return begin
+
+
+@jit
+def lay_masks(  # noqa: PLR0917 - numba takes arguments by position
+    roots: _Array,
+    asked: _Array,
+    threshold: _Array,
+    left: _Array,
+    right: _Array,
+    missing_left: _Array,
+    value: _Array,
+    thresholds: _Array,
+    ends: _Array,
+    masks: _Array,
+    values: _Array,
+) -> int:
+    """Numbers each tree's leaves from the left, and takes those of a left branch from the values that go right.
+
+    Args:
+        roots, threshold, left, right, missing_left, value: as in TreeEnsemble.
+        asked: int64 (nodes,), position of each node's feature among those that are asked for.
+        thresholds, ends: as in :func:`score_trees`.
+        masks: uint32 (rows of masks, trees), all ones; filled.
+        values: float64 (trees, LEAVES), filled.
+
+    Returns:
+        The first tree with more than :data:`LEAVES` leaves, −1 where there is none.
+    """
+    first = np.zeros(len(left), np.int64)
+    # Branches that wait: as many as a tree is deep at most, and one more.
+    waiting = np.empty(len(left) + 1, np.int64)
+    for tree in range(len(roots)):
+        leaves = 0
+        waiting[0] = roots[tree]
+        count = 1
+        while count > 0:
+            count -= 1
+            node = waiting[count]
+            if node >= 0:
+                if left[node] < 0:
+                    if leaves == LEAVES:
+                        return tree
+                    values[tree, leaves] = value[node]
+                    leaves += 1
+                    continue
+                # A node is met again between its branches: what was numbered meanwhile is the left.
+                first[node] = leaves
+                waiting[count] = right[node]
+                waiting[count + 1] = ~node
+                waiting[count + 2] = left[node]
+                count += 3
+                continue
+            node = ~node
+            gone = (np.int64(1) << leaves) - (np.int64(1) << first[node])
+            kept = np.uint32(~gone & 0xFFFFFFFF)
+            begin, end = ends[asked[node]], ends[asked[node] + 1]
+            place = _rank(thresholds, begin, end, threshold[node]) - begin
+            base = begin + 2 * asked[node]
+            masks[base + place + 1, tree] &= kept
+            if not missing_left[node]:
+                masks[base + end - begin + 1, tree] &= kept
+    # What is beyond a threshold is beyond those before it as well.
+    for feature in range(len(ends) - 1):
+        base = ends[feature] + 2 * feature
+        for row in range(base + 1, base + ends[feature + 1] - ends[feature] + 1):
+            for tree in range(len(roots)):
+                masks[row, tree] &= masks[row - 1, tree]
+    return -1

@@ -61,9 +61,13 @@ class TreeScorer:
         self._lows, self._scales, self._starts = self._cells()
         self._masks = np.full((rows + 1, len(trees.roots)), 0xFFFFFFFF, np.uint32)
         self._values = np.zeros((len(trees.roots), kernels.LEAVES))
-        places = {column: at for at, column in enumerate(asked.tolist())}
-        for tree, root in enumerate(trees.roots.tolist()):
-            self._add(trees, tree, root, places)
+        asked_at = np.searchsorted(asked, trees.feature)
+        large = kernels.lay_masks(
+            trees.roots, asked_at, trees.threshold, trees.left, trees.right, trees.missing_left, trees.value,
+            self._thresholds, self._ends, self._masks, self._values,
+        )  # fmt: skip
+        if large >= 0:
+            raise ValueError(f"trees: tree {large} has more than {kernels.LEAVES} leaves")
 
     def _cells(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint16]]:
         """Where the cells of each asked feature begin, how many there are to a unit, and what lies before each."""
@@ -79,33 +83,6 @@ class TreeScorer:
             cells = kernels.cells_of(some, lows[at], scales[at])
             starts[at] = np.searchsorted(cells, np.arange(kernels.CELLS))
         return lows, scales, starts
-
-    def _add(self, trees: TreeEnsemble, tree: int, root: int, places: dict[int, int]) -> None:
-        """Numbers a tree's leaves from the left, and takes those of each left branch from the values that go right."""
-        leaves = 0
-        first: dict[int, int] = {}
-        # A node is met before its left branch, and again between its branches: what was numbered between is the left.
-        waiting = [(root, False)]
-        while waiting:
-            node, again = waiting.pop()
-            if trees.left[node] < 0:
-                if leaves == kernels.LEAVES:
-                    raise ValueError(f"trees: tree {tree} has more than {kernels.LEAVES} leaves")
-                self._values[tree, leaves] = trees.value[node]
-                leaves += 1
-            elif not again:
-                first[node] = leaves
-                waiting += [(int(trees.right[node]), False), (node, True), (int(trees.left[node]), False)]
-            else:
-                kept = np.uint32(~(((1 << leaves) - 1) ^ ((1 << first[node]) - 1)) & 0xFFFFFFFF)
-                at = places[int(trees.feature[node])]
-                begin, end = int(self._ends[at]), int(self._ends[at + 1])
-                place = int(np.searchsorted(self._thresholds[begin:end], trees.threshold[node]))
-                base = begin + 2 * at
-                unknown = base + end - begin + 1
-                self._masks[base + place + 1 : unknown, tree] &= kept
-                if not trees.missing_left[node]:
-                    self._masks[unknown, tree] &= kept
 
     def scores(self, features: NDArray[np.float32]) -> Float:
         """Raw probability of the malicious class, float64 (n,)."""
@@ -130,10 +107,10 @@ def faster(classifier: Classifier, trees: TreeEnsemble, features: NDArray[np.flo
     mixed = np.stack([rng.choice(column, _MADE_UP) for column in features.T], axis=1)
     mixed[rng.random(mixed.shape) < 0.1] = np.nan
     asked = np.flatnonzero(trees.left >= 0)
-    for row, node in enumerate(rng.choice(asked, min(_MADE_UP, 8 * len(asked))) if len(asked) else ()):
-        mixed[row, trees.feature[node]] = np.nextafter(
-            trees.threshold[node], np.float32((-np.inf, np.inf, trees.threshold[node])[row % 3])
-        )
+    nodes = rng.choice(asked, min(_MADE_UP, 8 * len(asked))) if len(asked) else asked
+    at, thresholds = np.arange(len(nodes)), trees.threshold[nodes]
+    towards = np.choose(at % 3, [np.float32(-np.inf), np.float32(np.inf), thresholds])
+    mixed[at, trees.feature[nodes]] = np.nextafter(thresholds, towards)
     rows = np.concatenate([features, mixed]).astype(np.float32)
     expected = classifier.scores(rows)
     try:

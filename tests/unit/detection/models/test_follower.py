@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -118,3 +120,27 @@ async def test_it_comes_back_after_the_registry_went_away(following: Any) -> Non
     source.queue.put_nowait(Promotion("models/m/versions/1", "champion", 1))
     await tell(2, 2)
     assert len(source.reports) == 2
+
+
+async def test_the_event_loop_neither_loads_a_model_nor_lets_one_go() -> None:
+    threads: list[tuple[str, bool]] = []
+
+    def note(what: str) -> None:
+        threads.append((what, threading.current_thread() is threading.main_thread()))
+
+    def noted(artifact: Artifact, promotion: Promotion, begun: float) -> ServingModel:
+        note("loaded")
+        model = load(artifact, promotion, begun)
+        weakref.finalize(model.classifier, note, "let go")
+        return model
+
+    source = FakeSource()
+    task = asyncio.create_task(ModelFollower(source, ModelSlot(), noted).run())
+    for version in (1, 2, 3):
+        source.reported.clear()
+        source.queue.put_nowait(Promotion(f"models/m/versions/{version}", "champion", version))
+        await source.reported.wait()
+    assert threads == [("loaded", False)] * 3 + [("let go", False)]
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

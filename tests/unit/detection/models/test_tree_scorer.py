@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest, RandomForestClassifier
 
+from securenet_detection.models.contributions import Explainer
 from securenet_detection.models.interface import Classifier
 from securenet_detection.models.onnx_classifier import load_onnx
 from securenet_detection.models.onnx_trees import read_trees
@@ -129,3 +132,34 @@ def test_a_threshold_that_is_no_number_is_refused() -> None:
 
 def test_it_warms_up() -> None:
     warm_up()
+
+
+def lines_of_python(trees: TreeEnsemble, runtime: Classifier, x: np.ndarray) -> int:
+    """Lines that are interpreted, of whatever module, while a model of these trees is made ready to serve."""
+    lines = 0
+
+    def count(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        faster(runtime, trees, x)
+        Explainer(trees, ("",) * COLUMNS, np.zeros(COLUMNS))
+    finally:
+        sys.settrace(before)
+    return lines
+
+
+def test_a_model_of_more_trees_takes_no_more_of_the_interpreter(tmp_path: Path) -> None:
+    # It is made ready beside the event loop, whose calls wait for as long as the interpreter is taken.
+    few, many = (
+        lines_of_python(trees, runtime, rows(n=64))
+        for runtime, trees in (
+            opened(HistGradientBoostingClassifier(max_iter=count, max_leaf_nodes=31, random_state=0), tmp_path)
+            for count in (10, 100)
+        )
+    )
+    assert many <= few * 1.1
