@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache, reduce
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,36 +26,47 @@ _MARKS: Final = {
 }
 
 
-def absences(
-    definitions: Iterable[Definition], seen: Observation
-) -> tuple[tuple[Skipped, ...], Mapping[str, tuple[str, Bool]]]:
-    """Detectors that lack a field in every row, and by name those that lack one in some, with the rows.
+class Absences:
+    """What detectors lack. They need the same few fields, so each column is looked at once, and most lack nothing.
 
-    Detectors need the same few fields, so each column is looked at once, and most lack nothing.
+    Args:
+        definitions: of the detectors.
     """
-    if not len(seen):
-        return (), {}
-    numeric, present = seen.batch.numeric, seen.batch.present
-    known: dict[str, Bool | bool] = {}
-    everywhere: list[Skipped] = []
-    somewhere: dict[str, tuple[str, Bool]] = {}
-    for definition in definitions:
-        for field in definition.required_fields:
-            if field in numeric and field not in present:
-                continue
-            absent = known[field] if field in known else known.setdefault(field, _absent(seen, field))
-            if absent is False:
-                continue
-            if definition.protocols or definition.ports:
-                absent = _of_judged(absent, seen, definition)
-                if absent is False:
+
+    def __init__(self, definitions: Iterable[Definition]) -> None:
+        self._definitions = tuple(definitions)
+        fields = (field for definition in self._definitions for field in definition.required_fields)
+        self._fields = tuple(dict.fromkeys(fields))
+
+    def of(self, seen: Observation) -> tuple[tuple[Skipped, ...], Mapping[str, tuple[str, Bool]]]:
+        """Detectors that lack a field in every row, and by name those that lack one in some, with the rows."""
+        if not len(seen):
+            return (), {}
+        numeric, present = seen.batch.numeric, seen.batch.present
+        lacking: dict[str, Bool | Literal[True]] = {}
+        for field in self._fields:
+            if field not in numeric or field in present:
+                absent = _absent(seen, field)
+                if absent is not False:
+                    lacking[field] = absent
+        if not lacking:
+            return (), {}
+        everywhere: list[Skipped] = []
+        somewhere: dict[str, tuple[str, Bool]] = {}
+        for definition in self._definitions:
+            for field in definition.required_fields:
+                if field not in lacking:
                     continue
-            if absent is True:
-                everywhere.append(_skipped(definition.name, field))
-                somewhere.pop(definition.name, None)
-                break
-            somewhere.setdefault(definition.name, (_skipped(definition.name, field).reason, absent))
-    return tuple(everywhere), somewhere
+                found: Bool | bool = lacking[field]
+                if definition.protocols or definition.ports:
+                    found = _of_judged(found, seen, definition)
+                if found is True:
+                    everywhere.append(_skipped(definition.name, field))
+                    somewhere.pop(definition.name, None)
+                    break
+                if found is not False:
+                    somewhere.setdefault(definition.name, (_skipped(definition.name, field).reason, found))
+        return tuple(everywhere), somewhere
 
 
 @lru_cache(256)

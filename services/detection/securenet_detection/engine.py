@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securenet_detection import fusion, verdicts
-from securenet_detection.absences import absences
 from securenet_detection.behaviours.interface import Definition, Observed, Usage
 from securenet_detection.behaviours.names import NameReader
 from securenet_detection.behaviours.observation import Observation
@@ -47,6 +46,8 @@ _NO_INTEL = Skipped(THREAT_INTEL, "no feed has been imported")
 _NO_ANOMALY_MODEL = Skipped(ANOMALY, "no model is served")
 _SHED = Skipped(MODEL, "shed under load")
 _SHED_ANOMALY = Skipped(ANOMALY, "shed under load")
+
+_NO_ROWS = np.zeros(0, np.int64)
 
 #: How detectors reason that see what an entity does over time.
 _BEHAVING = (AnalyticType.BEHAVIORAL, AnalyticType.STATISTICAL)
@@ -204,7 +205,7 @@ class Engine:
             # Two models that look at the same features of a flow are one reason to suspect it.
             model_pieces = np.maximum(model_pieces, own[ANOMALY])
             probabilities = np.maximum(probabilities, own[ANOMALY])
-        suspected = np.flatnonzero(judged.level if judged is not None else ())
+        suspected = _NO_ROWS if judged is None else np.flatnonzero(judged.level)
         explanations = Explanations(None if model is None else model.explainer, matrix, suspected)
         risks = _fuse(pieces, model_pieces)
         levels = fusion.levels(risks, tactics, _indicator_beside_behaviour(columns, rows))
@@ -281,7 +282,10 @@ def _one_of_each() -> FlowBatch:
             "dst_port": port,
             **dict.fromkeys(("orig_bytes", "resp_bytes", "orig_pkts", "resp_pkts"), amount),
         },
-        text={"dns_query": Dictionary(np.zeros(2, np.int32), ("www.example.com",))},
+        text={
+            "dns_query": Dictionary(np.zeros(2, np.int32), ("www.example.com",)),
+            "service": Dictionary(np.zeros(2, np.int32), ("http",)),
+        },
     )
 
 
@@ -297,7 +301,7 @@ def _fuse(pieces: Sequence[NDArray[np.float64]], model: NDArray[np.float64]) -> 
 
 def _indicator_beside_behaviour(columns: Columns, rows: int) -> NDArray[np.bool_]:
     """Rows that a feed speaks of gravely, and that belong to a behaviour as well."""
-    if not any(isinstance(speaker, ThreatIntel) for speaker, _ in columns):
+    if not columns or not any(isinstance(speaker, ThreatIntel) for speaker, _ in columns):
         return np.zeros(rows, np.bool_)
     listed, behaving = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
     for speaker, observed in columns:
@@ -310,6 +314,8 @@ def _indicator_beside_behaviour(columns: Columns, rows: int) -> NDArray[np.bool_
 
 def _distinct_tactics(columns: Columns, rows: int) -> NDArray[np.int64]:
     """How many tactics the evidence of each row shows."""
+    if not columns:
+        return np.zeros(rows, np.int64)
     tactics: dict[str, NDArray[np.bool_]] = {}
     for speaker, observed in columns:
         for position, technique in enumerate(speaker.definition.techniques):
@@ -323,7 +329,7 @@ def _skipped(
     state: FlowState, seen: Observation, anomaly: ServingModel | Skipped
 ) -> tuple[tuple[Skipped, ...], Mapping[str, tuple[str, Bool]]]:
     """Detectors that judge no row of the batch, and those that lack a field in some."""
-    everywhere, somewhere = absences(state.definitions, seen)
+    everywhere, somewhere = state.absences.of(seen)
     if state.intel.index is None:
         everywhere = (*everywhere, _NO_INTEL)
     if isinstance(anomaly, Skipped):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import and_, attrgetter, or_
 from typing import Any, Final, NamedTuple
 
@@ -164,6 +164,9 @@ def _texts(message: flow_pb2.FlowBatch, total: int, errors: list[RowError]) -> d
     return texts
 
 
+#: An IPv6 address with an IPv4 address at its end.
+_LONGEST_ADDRESS: Final = 45
+
 #: Numeric columns and where they stand in a FlowRecord.
 _RECORD_NUMBERS: Final = (
     "src_port", "dst_port", "orig_bytes", "resp_bytes", "orig_ip_bytes", "resp_ip_bytes", "orig_pkts", "resp_pkts",
@@ -214,11 +217,13 @@ def flow_row(record: flow_pb2.FlowRecord) -> FlowRow:
     Raises:
         InvalidArgumentError: a time does not fit into 64 bits of nanoseconds, or the protocol into 8 bits.
     """
-    start = record.start_time.seconds * 1_000_000_000 + record.start_time.nanos
+    start_time = record.start_time
+    start = start_time.seconds * 1_000_000_000 + start_time.nanos
     if not -_INT64_MAX <= start <= _INT64_MAX:
         raise InvalidArgumentError.of("flow.start_time", "expected a time from 1678 to 2262")
-    if not 0 < record.protocol < 256:
-        raise InvalidArgumentError.of("flow.protocol", f"{record.protocol}; expected an IANA protocol number, 1 to 255")
+    protocol = record.protocol
+    if not 0 < protocol < 256:
+        raise InvalidArgumentError.of("flow.protocol", f"{protocol}; expected an IANA protocol number, 1 to 255")
     numbers = _numbers(record)
     present, bit = 0, 1
     for value, name in zip(numbers, _RECORD_NUMBERS, strict=False):
@@ -248,7 +253,7 @@ def flow_row(record: flow_pb2.FlowRecord) -> FlowRow:
         start,
         _packed(record.src_ip, "src_ip"),
         _packed(record.dst_ip, "dst_ip"),
-        record.protocol,
+        protocol,
         (*numbers, duration),
         present,
         more,
@@ -298,6 +303,15 @@ def _read_activity(
 
 
 def _packed(address: str, field: str) -> bytes:
+    # An address comes again and again; what is longer has a zone, and is not worth remembering.
+    packed = _octets(address) if len(address) <= _LONGEST_ADDRESS else _octets.__wrapped__(address)
+    if packed is None:
+        raise InvalidArgumentError.of(f"flow.{field}", f"{address[:64]!r} is no IP address")
+    return packed
+
+
+@lru_cache(1 << 14)
+def _octets(address: str) -> bytes | None:
     try:
         return b"\0" * 10 + b"\xff\xff" + socket.inet_pton(socket.AF_INET, address)
     except OSError:
@@ -305,7 +319,17 @@ def _packed(address: str, field: str) -> bytes:
     try:
         return ipaddress.IPv6Address(address.partition("%")[0]).packed
     except ValueError:
-        raise InvalidArgumentError.of(f"flow.{field}", f"{address[:64]!r} is no IP address") from None
+        return None
+
+
+@lru_cache(1 << 10)
+def _columns_of(present: int) -> tuple[tuple[int, str, np.dtype[np.generic] | None], ...]:
+    """Position and name of the columns whose bits are set, and the type that they have where it is not int64."""
+    found = []
+    for at, name in enumerate(_ROW_NUMBERS):
+        if present >> at & 1:
+            found.append((at, name, None if NUMERIC[name] == np.int64 else NUMERIC[name]))
+    return tuple(found)
 
 
 def rows_as_batch(rows: Sequence[FlowRow]) -> FlowBatch:
@@ -314,14 +338,14 @@ def rows_as_batch(rows: Sequence[FlowRow]) -> FlowBatch:
     count = len(rows)
     some, every = reduce(or_, presences), reduce(and_, presences)
     table = np.ascontiguousarray(np.array(numbers, np.int64).T)
-    masks = np.array(presences, np.int64)
     numeric: dict[str, NDArray[np.generic]] = {}
     present: dict[str, NDArray[np.bool_]] = {}
-    for at, name in enumerate(_ROW_NUMBERS):
-        if some >> at & 1:
-            numeric[name] = table[at].astype(NUMERIC[name], copy=False)
-            if not every >> at & 1:
-                present[name] = (masks >> at & 1).astype(np.bool_)
+    for at, name, dtype in _columns_of(some):
+        numeric[name] = table[at] if dtype is None else table[at].astype(dtype)
+    if some != every:
+        masks = np.array(presences, np.int64)
+        for at, name, _ in _columns_of(some & ~every):
+            present[name] = (masks >> at & 1).astype(np.bool_)
     for name in set().union(*more):
         numeric[name] = np.array([row.get(name, 0) for row in more], NUMERIC[name])
         mask = [name in row for row in more]

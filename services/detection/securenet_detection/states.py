@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from securenet_core.exceptions import ResourceExhaustedError
+from securenet_detection.absences import Absences
 from securenet_detection.behaviours.catalogue import behaviours
 from securenet_detection.behaviours.interface import Usage
 from securenet_detection.detector_settings import DetectorSettings, StateSettings
@@ -33,8 +34,8 @@ class FlowState:
 
     def __init__(self, settings: DetectorSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self.behaviours = behaviours(settings)
-        #: What they say of themselves.
-        self.definitions = tuple(behaviour.definition for behaviour in self.behaviours)
+        #: What they lack in flows.
+        self.absences = Absences(behaviour.definition for behaviour in self.behaviours)
         #: The one of them that is told with what to compare.
         self.intel = next(behaviour for behaviour in self.behaviours if isinstance(behaviour, ThreatIntel))
         self.model = ModelDetector(settings.model, settings.state.seldom)

@@ -170,16 +170,18 @@ class FlowBatch:
 
     def __post_init__(self) -> None:
         rows = len(self.start_time_ns)
+        line, table = (rows,), (rows, 16)
         for name, dtype in REQUIRED.items():
             column = getattr(self, name)
-            shape = (rows, 16) if name.endswith("_addr") else (rows,)
+            shape: tuple[int, ...] = table if name.endswith("_addr") else line
             if column.shape != shape or column.dtype != dtype:
                 raise ColumnError(name, f"{column.dtype} {column.shape}", f"{dtype} {shape}")
         for name, values in self.numeric.items():
-            if name not in NUMERIC:
+            wanted = NUMERIC.get(name)
+            if wanted is None:
                 raise ColumnError(name, "an unknown numeric column", f"one of {', '.join(NUMERIC)}")
-            if values.shape != (rows,) or values.dtype != NUMERIC[name]:
-                raise ColumnError(name, f"{values.dtype} {values.shape}", f"{NUMERIC[name]} ({rows},)")
+            if values.shape != line or values.dtype != wanted:
+                raise ColumnError(name, f"{values.dtype} {values.shape}", f"{wanted} ({rows},)")
         for name, texts in self.text.items():
             if name not in TEXT:
                 raise ColumnError(name, "an unknown text column", f"one of {', '.join(TEXT)}")
@@ -188,7 +190,7 @@ class FlowBatch:
         for name, mask in self.present.items():
             if name not in self.numeric:
                 raise ColumnError(name, "presence of a column that is not there", "a numeric column of this batch")
-            if mask.shape != (rows,) or mask.dtype != np.bool_:
+            if mask.shape != line or mask.dtype != np.bool_:
                 raise ColumnError(name, f"presence {mask.dtype} {mask.shape}", f"bool ({rows},)")
 
     def __len__(self) -> int:

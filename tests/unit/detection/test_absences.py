@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from securenet_detection.absences import absences
+from securenet_detection.absences import Absences
 from securenet_detection.behaviours.interface import Definition
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.threats import AnalyticType, Skipped
@@ -34,14 +34,15 @@ PRESENT = np.array([True, True, False, False])
 
 def test_a_field_that_no_flow_has_is_said_once() -> None:
     seen = observed([6, 17], numeric={"dst_port": np.array([1, 2], np.uint16)})
-    everywhere, somewhere = absences([definition("a", "dst_port", "orig_bytes", "resp_bytes"), definition("b")], seen)
+    lacking = Absences([definition("a", "dst_port", "orig_bytes", "resp_bytes"), definition("b")])
+    everywhere, somewhere = lacking.of(seen)
     assert everywhere == (Skipped("a", "orig_bytes is absent"),)
     assert not somewhere
 
 
 def test_rows_that_lack_a_field_are_named() -> None:
     seen = observed([6, 6, 6, 6], numeric={"dst_port": PORTS}, present={"dst_port": PRESENT})
-    everywhere, somewhere = absences([definition("a", "dst_port"), definition("b", "dst_port")], seen)
+    everywhere, somewhere = Absences([definition("a", "dst_port"), definition("b", "dst_port")]).of(seen)
     assert not everywhere
     assert somewhere.keys() == {"a", "b"}
     reason, rows = somewhere["a"]
@@ -59,7 +60,7 @@ def test_rows_that_lack_a_field_are_named() -> None:
 )
 def test_only_flows_that_a_detector_judges_count(judged: dict[str, Any], lacking: list[bool] | None) -> None:
     seen = observed([6, 17, 6, 17], numeric={"orig_bytes": BYTES}, present={"orig_bytes": PRESENT})
-    everywhere, somewhere = absences([definition("a", "orig_bytes", **judged)], seen)
+    everywhere, somewhere = Absences([definition("a", "orig_bytes", **judged)]).of(seen)
     assert not everywhere
     assert (somewhere["a"][1].tolist() if somewhere else None) == lacking
 
@@ -69,5 +70,5 @@ def test_what_a_detector_does_not_judge_is_not_absent_everywhere() -> None:
     present = np.array([True, False, False, False])
     numeric = {"orig_bytes": BYTES, "dst_port": PORTS}
     seen = observed([17, 17, 6, 6], numeric=numeric, present={"orig_bytes": present})
-    found = absences([definition("dns", "orig_bytes", protocols=(17,), ports=(53,))], seen)
+    found = Absences([definition("dns", "orig_bytes", protocols=(17,), ports=(53,))]).of(seen)
     assert found == ((), {})

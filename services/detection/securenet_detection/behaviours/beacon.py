@@ -131,5 +131,5 @@ class Beacon:
 def _ordinary(seen: Observation, prevalence: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Boolean (n,): services that are called regularly by programs of all kinds, as far as is known."""
     names = seen.mark(rows.NAME_PORT)
-    pushing: NDArray[np.bool_] = _ENCRYPTED[seen.dst_port]
+    pushing: NDArray[np.bool_] = _ENCRYPTED.take(seen.dst_port)
     return names | (pushing & (prevalence == UNKNOWN)) if np.count_nonzero(pushing) else names

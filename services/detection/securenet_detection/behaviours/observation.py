@@ -88,17 +88,17 @@ class Observation:
         rows = len(batch)
         numbers, marks = np.empty((kernels.NUMBERS, rows), np.int64), np.empty((kernels.MARKS, rows), np.bool_)
         services, queries = batch.text.get("service"), batch.text.get("dns_query")
-        start_time_ns = _owned(batch.start_time_ns)
+        start_time_ns = owned(batch.start_time_ns)
         found, longest = kernels.read_rows(
-            _owned(batch.src_addr), _owned(batch.dst_addr), start_time_ns, _owned(batch.protocol),
+            owned(batch.src_addr), owned(batch.dst_addr), start_time_ns, owned(batch.protocol),
             _column(batch, "src_port"), _column(batch, "dst_port"),
             _column(batch, "conn_state"), _present(batch, "conn_state"),
             _column(batch, "orig_bytes"), _column(batch, "resp_bytes"), _present(batch, "resp_bytes"),
             _column(batch, "orig_pkts"), _column(batch, "resp_pkts"), _column(batch, "duration_ns"),
             _column(batch, "local_orig"), _present(batch, "local_orig"),
             _column(batch, "local_resp"), _present(batch, "local_resp"),
-            _NO_CODES if services is None else _owned(services.codes), facts(services),
-            _NO_CODES if queries is None else _owned(queries.codes),
+            _NO_CODES if services is None else owned(services.codes), facts(services),
+            _NO_CODES if queries is None else owned(queries.codes),
             seed, numbers, marks,
         )  # fmt: skip
         return cls(
@@ -169,7 +169,8 @@ def address_text(packed: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET6, packed)
 
 
-def _owned(column: NDArray[Scalar]) -> NDArray[Scalar]:
+def owned(column: NDArray[Scalar]) -> NDArray[Scalar]:
+    """A column as the kernels take it."""
     # A view of a message cannot be written; the kernels are compiled for arrays that can, and for nothing else.
     flags = column.flags
     return column if flags.c_contiguous and flags.writeable else column.copy()
@@ -177,9 +178,9 @@ def _owned(column: NDArray[Scalar]) -> NDArray[Scalar]:
 
 def _column(batch: FlowBatch, name: str) -> NDArray[np.generic]:
     column = batch.numeric.get(name)
-    return _LACKING[NUMERIC[name]] if column is None else _owned(column)
+    return _LACKING[NUMERIC[name]] if column is None else owned(column)
 
 
 def _present(batch: FlowBatch, name: str) -> Bool:
     mask = batch.present.get(name)
-    return _LACKING[np.dtype(np.bool_)] if mask is None else _owned(mask)
+    return _LACKING[np.dtype(np.bool_)] if mask is None else owned(mask)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
-from securenet_detection.behaviours.observation import TCP, UDP, Observation
+from securenet_detection.behaviours.observation import TCP, UDP, Observation, owned
 from securenet_detection.detector_settings import OddPortSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
 
@@ -105,8 +105,8 @@ class OddPort:
     def observe(self, seen: Observation) -> Observed | None:
         if "service" not in seen.batch.text and self._episodes.silent:
             return None
-        odd, strict = self._judge(seen)
-        if self._episodes.silent and not np.count_nonzero(odd):
+        odd, count, strict = self._judge(seen)
+        if self._episodes.silent and not count:
             return None
         thresholds = np.full(len(seen), self._settings.flows, np.int64)
         out = self._episodes.count(
@@ -128,9 +128,9 @@ class OddPort:
             technique=np.zeros(len(seen), np.uint8),
         )
 
-    def _judge(self, seen: Observation) -> tuple[NDArray[np.bool_], Callable[[], NDArray[np.bool_]]]:
-        """Boolean (n,): answered rows whose port is odd for every service that was recognised; and, if it is asked for,
-        rows with strict ones only."""
+    def _judge(self, seen: Observation) -> tuple[NDArray[np.bool_], int, Callable[[], NDArray[np.bool_]]]:
+        """Boolean (n,): answered rows whose port is odd for every service that was recognised; how many there are; and,
+        if it is asked for, rows with strict ones only."""
         column = seen.batch.texts("service")
         codes, values = column.codes, column.values
         if len(values) > _FEW:
@@ -140,16 +140,14 @@ class OddPort:
             values = tuple(values[code] for code in used[absent:].tolist())
             codes = (again.reshape(-1) - absent).astype(np.int32)
         known = _known(values) if len(values) <= _REMEMBERED else _read(values)
-        odd: NDArray[np.bool_] = (known[codes, 0] > 0) & seen.mark(rows.ANSWERED)
-        for place in range(known.shape[1]):
-            positions = known[codes, place]
-            odd &= self._odd[positions, seen.dst_port] | (positions == 0)
+        odd = np.empty(len(seen), np.bool_)
+        count = rows.find_odd_ports(owned(codes), known, seen.mark(rows.ANSWERED), seen.dst_port, self._odd, odd)
 
         def strict() -> NDArray[np.bool_]:
             found: NDArray[np.bool_] = ((known[:, 0] > 0) & (known <= len(STRICT)).all(axis=1))[codes]
             return found
 
-        return odd, strict
+        return odd, count, strict
 
     def scope(self, seen: Observation, row: int) -> Scope:
         return Scope(seen.source(row), seen.destination(row), int(seen.dst_port[row]))

@@ -256,3 +256,30 @@ def read_rows(  # noqa: PLR0915, PLR0917 - one pass over the rows; numba takes a
         found |= _mark(marks, ANSWERED, i, not failed and not group and spoke)
         found |= _mark(marks, NAME_PORT, i, port in (53, 853))
     return found, longest
+
+
+@jit
+def find_odd_ports(  # noqa: PLR0917 - numba takes arguments by position
+    codes: _Array, known: _Array, answered: _Array, ports: _Array, odd_ports: _Array, odd: _Array
+) -> int:
+    """Marks answered rows whose port is odd for every service that was recognised.
+
+    Args:
+        codes: int32 (n,), positions in `known`, −1 where no service was recognised.
+        known: int64 (values + 1, places), positions in `odd_ports`, 0 for none; the last are those of absent rows.
+        answered: boolean (n,). ports: int64 (n,).
+        odd_ports: boolean (services + 1, 65536).
+        odd: boolean (n,), filled.
+
+    Returns:
+        How many rows are odd.
+    """
+    found = 0
+    for i in range(len(codes)):
+        services = known[codes[i]]
+        odd[i] = answered[i] and services[0] > 0
+        for place in range(len(services)):
+            if services[place] > 0 and not odd_ports[services[place], ports[i]]:
+                odd[i] = False
+        found += odd[i]
+    return found

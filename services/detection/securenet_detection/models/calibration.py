@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
@@ -135,11 +136,18 @@ class OperatingPoints:
             probabilities: (n,), calibrated.
             own: (n,), the source is one of the network's own hosts.
         """
-        if self.high is None:
-            pieces = np.interp(probabilities, [0.0, self.medium, 1.0], [0.0, 0.40, _BELOW_HIGH])
-        else:
-            pieces = np.interp(probabilities, [0.0, self.medium, self.high, 1.0], [0.0, 0.40, 0.70, 0.89])
+        pieces = np.interp(probabilities, *_curve(self.medium, self.high))
+        if np.count_nonzero(own) == len(own):
+            return pieces
         return np.where(own, pieces, np.minimum(pieces, _FROM_OUTSIDE))
+
+
+@lru_cache(64)
+def _curve(medium: float, high: float | None) -> tuple[Float, Float]:
+    """Probabilities, and the pieces of risk that they are."""
+    if high is None:
+        return np.array([0.0, medium, 1.0]), np.array([0.0, 0.40, _BELOW_HIGH])
+    return np.array([0.0, medium, high, 1.0]), np.array([0.0, 0.40, 0.70, 0.89])
 
 
 def wilson_lower_bound(share: float, count: float) -> float:

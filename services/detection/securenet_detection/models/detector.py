@@ -15,7 +15,7 @@ from securenet_detection.behaviours.episodes import Episodes
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.observation import Observation
 from securenet_detection.detector_settings import ModelDetectorSettings, StateSettings
-from securenet_detection.fusion import EPSILON, MEDIUM, levels
+from securenet_detection.fusion import EPSILON, MEDIUM, greatest, levels
 from securenet_detection.threats import AnalyticType, ThreatLevel
 
 Float = NDArray[np.float64]
@@ -52,7 +52,7 @@ class ModelDetector:
             pieces: (n,), the model's pieces of risk.
             medium: probability from which the model says MEDIUM.
         """
-        if pieces.max() < MEDIUM - EPSILON:
+        if greatest(pieces) < MEDIUM - EPSILON:
             return None
         rows = len(seen)
         level = levels(pieces, np.zeros(rows, np.int64), np.zeros(rows, np.bool_))

@@ -35,6 +35,8 @@ FEWEST_ROWS: Final = 1_000
 #: Rows that are sampled of a batch at most, and rows that are binned at a stretch.
 _SAMPLE: Final = 256
 
+_MEDIUM: Final = int(ThreatLevel.MEDIUM)
+
 #: Flows that make one value of the alert rate.
 _BLOCK: Final = 256
 
@@ -119,7 +121,7 @@ class DriftWatch:
         if today != self._day_ns:
             self._close()
             self._open(today)
-        self._count_alarms(len(levels), int(np.count_nonzero(levels >= ThreatLevel.MEDIUM)))
+        self._count_alarms(len(levels), int(np.count_nonzero(levels >= _MEDIUM)))
         if self._spreads:
             self._sample(matrix)
 

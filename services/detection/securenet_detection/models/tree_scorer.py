@@ -86,10 +86,13 @@ class TreeScorer:
 
     def scores(self, features: NDArray[np.float32]) -> Float:
         """Raw probability of the malicious class, float64 (n,)."""
+        flags = features.flags
+        if features.dtype != np.float32 or not flags.c_contiguous or not flags.writeable:
+            features = np.require(features, np.float32, ("C", "W"))
         out = np.empty(len(features))
         kernels.score_trees(
             self._thresholds, self._ends, self._columns, self._lows, self._scales, self._starts, self._masks,
-            self._values, self._base, np.require(features, np.float32, ("C", "W")), out,
+            self._values, self._base, features, out,
         )  # fmt: skip
         return self.finish(out)
 
