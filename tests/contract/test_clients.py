@@ -19,7 +19,7 @@ _RENAMED: Final = {"analyze_stream": "analyze_batches"}
 _NOT_OFFERED: Final = {
     "detection": set[str](),
     "scanner": {"scan_inventory", "export_report"},
-    "registry": {"report_serving", "approve_promotion", "reject_promotion"},
+    "registry": {"report_serving"},
 }
 _CLIENTS: Final = {
     "detection": (securenet_client.DetectionClient, securenet_client.AsyncDetectionClient),

@@ -15,6 +15,7 @@ from securenet_core.hosts import is_loopback
 from securenet_core.serving import ServiceDefinition
 from securenet_core.sqlalchemy_database import Database, sqlite_url
 from securenet_flows.features import SCHEMA_HASH
+from securenet_registry.approvals import Approvals
 from securenet_registry.artifacts.disk_store import DiskStore
 from securenet_registry.artifacts.model_signing_bundler import ModelSigningBundler
 from securenet_registry.artifacts.signing import Signer
@@ -24,10 +25,11 @@ from securenet_registry.catalog import Catalog
 from securenet_registry.changes import Changes
 from securenet_registry.collection import Collection
 from securenet_registry.downloads import Downloads
+from securenet_registry.gatekeeper import Gatekeeper
 from securenet_registry.ledger import Ledger
 from securenet_registry.mirror import Mirror
 from securenet_registry.mlflow_tracking import MlflowTracking
-from securenet_registry.promotion import Gatekeeper, Promotions
+from securenet_registry.promotion import Promotions
 from securenet_registry.registration import Registrar
 from securenet_registry.server import DESCRIPTOR, POLICY, ModelRegistryServicer, UseCases
 from securenet_registry.serving_reports import ServingReports
@@ -175,6 +177,7 @@ class RegistryContainer(ServiceContainer):
 
     reopener: providers.Provider[Reopener] = providers.Singleton(ProcessReopener, settings.provided.inspection_timeout)
 
+    gatekeeper = providers.Singleton(Gatekeeper, artifacts, signer, SCHEMA_HASH, reopener)
     uploads = providers.Singleton(_uploads, settings, ledger, registrar, inspector)
     use_cases = providers.Singleton(
         UseCases,
@@ -182,9 +185,8 @@ class RegistryContainer(ServiceContainer):
         trainings=trainings,
         uploads=uploads,
         downloads=providers.Singleton(Downloads, ledger, artifacts, signer),
-        promotions=providers.Singleton(
-            Promotions, ledger, providers.Singleton(Gatekeeper, artifacts, signer, SCHEMA_HASH, reopener), changes
-        ),
+        promotions=providers.Singleton(Promotions, ledger, gatekeeper, changes, settings.provided.promotion_policies),
+        approvals=providers.Singleton(Approvals, ledger, gatekeeper, changes),
         watching=providers.Singleton(Watching, ledger, changes, settings.provided.heartbeat),
         serving_reports=providers.Singleton(ServingReports, ledger, changes, settings.provided.report_interval),
         auditing=providers.Singleton(Auditing, ledger),

@@ -78,6 +78,9 @@ class LedgerTransaction(Protocol):
     def add_promotion(self, promotion: Promotion) -> None:
         """Adds to the history."""
 
+    def decide_promotion(self, promotion: Promotion) -> None:
+        """Notes what became of one that was asked for."""
+
     def promotion(self, model: str, promotion: str) -> Promotion | None:
         """One move by its id."""
 

@@ -17,6 +17,7 @@ ALIASES: Final = ("champion", "challenger")
 
 _NAME: Final = r"[a-z][a-z0-9-]{0,62}"
 _MODEL: Final = re.compile(rf"models/({_NAME})")
+_PROMOTION: Final = re.compile(rf"models/({_NAME})/promotions/([a-z0-9-]{{1,64}})")
 _VERSION: Final = re.compile(rf"models/({_NAME})/versions/([0-9]{{1,9}}|{_NAME}|sha256:[0-9a-f]{{64}})")
 
 
@@ -160,7 +161,12 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """One move of an alias, done or asked for. Times are nanoseconds since the epoch; 0 is not yet."""
+    """One move of an alias, done or asked for. Times are nanoseconds since the epoch; 0 is not yet.
+
+    Attributes:
+        generation: of the alias after it; 0 while it is asked for.
+        base_generation: of the alias when it was asked for.
+    """
 
     id: str
     model: str
@@ -176,6 +182,7 @@ class Promotion:
     create_ns: int
     decide_ns: int = 0
     decided_by: str = ""
+    base_generation: int = 0
 
     @property
     def resource(self) -> str:
@@ -290,3 +297,15 @@ def parse_version(name: str, place: str = "name") -> VersionReference:
     if version.startswith("sha256:"):
         return VersionReference(model, digest=version.removeprefix("sha256:"))
     return VersionReference(model, alias=version)
+
+
+def parse_promotion(name: str) -> tuple[str, str]:
+    """Model and id out of models/{model}/promotions/{promotion}.
+
+    Raises:
+        InvalidArgumentError: it is no such name.
+    """
+    match = _PROMOTION.fullmatch(name)
+    if match is None:
+        raise InvalidArgumentError.of("name", f"got {name!r}; expected models/{{model}}/promotions/{{promotion}}")
+    return match[1], match[2]

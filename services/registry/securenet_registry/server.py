@@ -9,14 +9,14 @@ from typing import Any
 from securenet.registry.v1 import registry_pb2
 from securenet.registry.v1.registry_pb2_grpc import ModelRegistryServiceServicer
 from securenet_core.authorization import Policy
-from securenet_core.exceptions import UnimplementedError
 from securenet_core.principal import ALL_ROLES, Role, current_principal
+from securenet_registry.approvals import Approvals
 from securenet_registry.auditing import Auditing
 from securenet_registry.catalog import Catalog
 from securenet_registry.collection import Collection
 from securenet_registry.convert import events, models, promotions, trainings, transfers, versions
 from securenet_registry.downloads import Downloads
-from securenet_registry.model import parse_model, parse_version
+from securenet_registry.model import parse_model, parse_promotion, parse_version
 from securenet_registry.promotion import Promotions
 from securenet_registry.serving_reports import ServingReports
 from securenet_registry.training.trainings import Trainings
@@ -61,6 +61,7 @@ class UseCases:
     uploads: Uploads
     downloads: Downloads
     promotions: Promotions
+    approvals: Approvals
     watching: Watching
     serving_reports: ServingReports
     auditing: Auditing
@@ -187,20 +188,20 @@ class ModelRegistryServicer(ModelRegistryServiceServicer):
         return registry_pb2.PromoteModelVersionResponse(promotion=promotions.promotion_message(promotion))
 
     async def ApprovePromotion(
-        self, _request: registry_pb2.ApprovePromotionRequest, _context: Any
+        self, request: registry_pb2.ApprovePromotionRequest, _context: Any
     ) -> registry_pb2.ApprovePromotionResponse:
-        """Not in this build."""
-        raise UnimplementedError(
-            "no policy asks for a second person yet; PromoteModelVersion commits at once", reason="NO_FOUR_EYES"
-        )
+        """Commit what somebody else asked for."""
+        model, promotion_id = parse_promotion(request.name)
+        promotion = await self._use.approvals.approve(current_principal(), model, promotion_id, request.reason)
+        return registry_pb2.ApprovePromotionResponse(promotion=promotions.promotion_message(promotion))
 
     async def RejectPromotion(
-        self, _request: registry_pb2.RejectPromotionRequest, _context: Any
+        self, request: registry_pb2.RejectPromotionRequest, _context: Any
     ) -> registry_pb2.RejectPromotionResponse:
-        """Not in this build."""
-        raise UnimplementedError(
-            "no policy asks for a second person yet; PromoteModelVersion commits at once", reason="NO_FOUR_EYES"
-        )
+        """End what was asked for."""
+        model, promotion_id = parse_promotion(request.name)
+        promotion = await self._use.approvals.reject(current_principal(), model, promotion_id, request.reason)
+        return registry_pb2.RejectPromotionResponse(promotion=promotions.promotion_message(promotion))
 
     async def ListPromotions(
         self, request: registry_pb2.ListPromotionsRequest, _context: Any

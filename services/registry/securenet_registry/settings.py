@@ -13,6 +13,7 @@ from pydantic import AliasChoices, Field
 from pydantic_settings import SettingsConfigDict
 
 from securenet_core.settings import Port, ServerSettings
+from securenet_registry.policies import PromotionPolicy
 
 Bytes = Annotated[int, Field(ge=1024, le=1 << 44)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86_400)]
@@ -79,6 +80,10 @@ class RegistrySettings(ServerSettings):
 
     upload_expiry: Seconds = 86_400.0
     """Seconds after which an upload that nobody goes on with is forgotten."""
+
+    promotion_policies: Annotated[tuple[PromotionPolicy, ...], Field(max_length=1000)] = ()
+    """What promotions of which models need, such as `[{"model": "flow-*", "second_person": true}]`; of several that are
+    about a model the first holds."""
 
     garbage_grace: Annotated[float, Field(ge=0, le=365 * 86_400)] = 86_400.0
     """Seconds for which bytes that no version refers to are kept, where a collection is not told otherwise."""

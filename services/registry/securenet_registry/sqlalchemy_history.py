@@ -35,10 +35,12 @@ class HistoryRecords:
 
     def add_promotion(self, promotion: Promotion) -> None:
         """See the port."""
-        fields = {**asdict(promotion), "state": promotion.state.value, "gates": [asdict(g) for g in promotion.gates]}
-        # Moves that are only asked for have no generation yet, and NULLs do not collide.
-        fields["generation"] = promotion.generation or None
-        self._session.add(PromotionRow(tenant=self.tenant, **fields))
+        self._session.add(PromotionRow(tenant=self.tenant, **_promotion_fields(promotion)))
+        self._session.flush()
+
+    def decide_promotion(self, promotion: Promotion) -> None:
+        """See the port."""
+        self._session.merge(PromotionRow(tenant=self.tenant, **_promotion_fields(promotion)))
         self._session.flush()
 
     def promotion(self, model: str, promotion: str) -> Promotion | None:
@@ -102,3 +104,10 @@ class HistoryRecords:
         wanted = select(AuditRow).where(AuditRow.tenant == self.tenant).order_by(AuditRow.sequence)
         for row in self._session.scalars(wanted.execution_options(yield_per=1000)):
             yield audit_of(row)
+
+
+def _promotion_fields(promotion: Promotion) -> dict[str, Any]:
+    fields = {**asdict(promotion), "state": promotion.state.value, "gates": [asdict(gate) for gate in promotion.gates]}
+    # Moves that are only asked for have no generation yet, and NULLs do not collide.
+    fields["generation"] = promotion.generation or None
+    return fields

@@ -73,6 +73,7 @@ def promotion_of(row: PromotionRow) -> Promotion:
         create_ns=row.create_ns,
         decide_ns=row.decide_ns,
         decided_by=row.decided_by,
+        base_generation=row.base_generation,
     )
 
 

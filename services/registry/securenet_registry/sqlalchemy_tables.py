@@ -114,6 +114,7 @@ class PromotionRow(Base):
     rollback: Mapped[bool]
     create_ns: Mapped[int]
     decide_ns: Mapped[int]
+    base_generation: Mapped[int]
 
 
 class EventRow(Base):

@@ -24,8 +24,10 @@ from securenet_registry.artifacts.trained import TrainedModel
 from securenet_registry.auditing import Auditing
 from securenet_registry.catalog import Catalog
 from securenet_registry.changes import Changes
+from securenet_registry.gatekeeper import Gatekeeper
 from securenet_registry.model import ArtifactFormat, ModelVersion, PromotionState, VersionReference
-from securenet_registry.promotion import Gatekeeper, Move, Promotions
+from securenet_registry.moves import Move
+from securenet_registry.promotion import Promotions
 from securenet_registry.registration import Draft, Registrar
 from securenet_registry.sqlalchemy_ledger import SqlalchemyLedger
 

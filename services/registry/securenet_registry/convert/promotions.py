@@ -11,7 +11,7 @@ from securenet_registry.model import (
     Promotion,
     PromotionState,
 )
-from securenet_registry.promotion import Move
+from securenet_registry.moves import Move
 
 _PROMOTION_STATES = {
     PromotionState.PENDING: model_pb2.PROMOTION_STATE_PENDING,

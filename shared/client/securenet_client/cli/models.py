@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from securenet_client.cli import upkeep
+from securenet_client.cli import promotions, upkeep
 from securenet_client.cli.invocation import CommandError, Invocation, OutputFormat, add_command
 from securenet_client.cli.train import finish, follow, show_version
 
@@ -38,12 +38,6 @@ def register(application: typer.Typer) -> None:
         examples=("securenet models show flow-threat", "securenet models show flow-threat champion"),
     )
     add_command(
-        group, promote, "promote", examples=("securenet models promote flow-threat 3 --reason 'better on May'",)
-    )
-    add_command(
-        group, rollback, "rollback", examples=("securenet models rollback flow-threat --reason 'too many alarms'",)
-    )
-    add_command(
         group,
         download,
         "download",
@@ -53,13 +47,12 @@ def register(application: typer.Typer) -> None:
     add_command(group, drift, "drift", examples=("securenet models drift",))
     add_command(group, watch, "watch", examples=("securenet models watch trainings/1f3c",))
     add_command(group, cancel, "cancel", examples=("securenet models cancel trainings/1f3c",))
+    promotions.add_to(group)
     upkeep.add_to(group)
     application.add_typer(group, name="models")
 
 
 Name = Annotated[str, typer.Argument(help="Model.", metavar="NAME")]
-Reason = Annotated[str, typer.Option(help="Why; the audit log keeps it.")]
-Alias = Annotated[str, typer.Option(help="champion or challenger.")]
 VersionArgument = Annotated[str, typer.Argument(help="Number, alias or sha256:digest.", metavar="VERSION")]
 
 
@@ -121,57 +114,6 @@ def show(
     )  # fmt: skip
     if version is not None:
         run.out.table([(m.name, m.dataset, m.value) for m in versions[0].metrics], ("metric", "measured on", "value"))
-
-
-def promote(
-    run: Invocation,
-    *,
-    name: Name,
-    version: VersionArgument,
-    alias: Alias = "champion",
-    reason: Reason = "",
-    validate_only: Annotated[bool, typer.Option("--validate-only", help="Run every gate and move nothing.")] = False,
-    override_gates: Annotated[
-        bool, typer.Option("--override-gates", help="Although a gate fails; needs admin and a reason.")
-    ] = False,
-) -> None:
-    """Move an alias to a version, if every gate passes."""
-    from securenet_client.messages import plain  # noqa: PLC0415 - start-up must be quick
-
-    with run.net("registry") as net:
-        promotion = net.registry.promote_model_version(
-            name, version, alias=alias, reason=reason, validate_only=validate_only, override_gates=override_gates
-        )
-    if run.out.form == OutputFormat.TABLE:
-        run.out.table(
-            [
-                (gate.name, "passed" if gate.passed else "failed", gate.measured, gate.required)
-                for gate in promotion.gates
-            ],
-            ("gate", "result", "measured", "required"),
-            f"{promotion.alias}: {promotion.from_version or 'none'} → {promotion.to_version} ({promotion.state})",
-        )
-    else:
-        run.out.document(plain(promotion))
-
-
-def rollback(
-    run: Invocation,
-    *,
-    name: Name,
-    to_version: Annotated[int, typer.Option(help="Version to point at; the one before if 0.")] = 0,
-    alias: Alias = "champion",
-    reason: Reason = "",
-) -> None:
-    """Point an alias back at the version before."""
-    from securenet_client.messages import plain  # noqa: PLC0415 - start-up must be quick
-
-    with run.net("registry") as net:
-        promotion = net.registry.rollback_model(name, alias=alias, to_version=to_version, reason=reason)
-    if run.out.form == OutputFormat.TABLE:
-        run.out.say(f"{promotion.alias}: version {promotion.from_version} → {promotion.to_version}")
-    else:
-        run.out.document(plain(promotion))
 
 
 def download(

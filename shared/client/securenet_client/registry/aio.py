@@ -214,9 +214,19 @@ class AsyncRegistryClient(AsyncClient):
         )
         return read(Promotion, (await self._call.unary(self._stub.RollbackModel, request)).promotion)
 
-    async def list_promotions(self, model: str, *, page_size: int = 100) -> AsyncIterator[Promotion]:
-        """A model's promotions, the latest first."""
-        request = pb.ListPromotionsRequest(parent=requests.model_name(model), page_size=page_size)
+    async def approve_promotion(self, name: str, *, reason: str = "") -> Promotion:
+        """Commits a promotion that waits, models/{model}/promotions/{promotion}; not for who asked for it."""
+        request = pb.ApprovePromotionRequest(name=name, reason=reason)
+        return read(Promotion, (await self._call.unary(self._stub.ApprovePromotion, request)).promotion)
+
+    async def reject_promotion(self, name: str, *, reason: str = "") -> Promotion:
+        """Ends a promotion that waits; who asked for it may take it back."""
+        request = pb.RejectPromotionRequest(name=name, reason=reason)
+        return read(Promotion, (await self._call.unary(self._stub.RejectPromotion, request)).promotion)
+
+    async def list_promotions(self, model: str, *, state: str = "", page_size: int = 100) -> AsyncIterator[Promotion]:
+        """A model's promotions, the latest first. `state`: pending, committed or rejected; any if empty."""
+        request = requests.list_promotions(model, state, page_size)
         async for promotion in self._call.pages(self._stub.ListPromotions, request, "promotions"):
             yield read(Promotion, promotion)
 

@@ -217,9 +217,19 @@ class RegistryClient(Client):
         )
         return read(Promotion, self._call.unary(self._stub.RollbackModel, request).promotion)
 
-    def list_promotions(self, model: str, *, page_size: int = 100) -> Iterator[Promotion]:
-        """A model's promotions, the latest first."""
-        request = pb.ListPromotionsRequest(parent=requests.model_name(model), page_size=page_size)
+    def approve_promotion(self, name: str, *, reason: str = "") -> Promotion:
+        """Commits a promotion that waits, models/{model}/promotions/{promotion}; not for who asked for it."""
+        request = pb.ApprovePromotionRequest(name=name, reason=reason)
+        return read(Promotion, self._call.unary(self._stub.ApprovePromotion, request).promotion)
+
+    def reject_promotion(self, name: str, *, reason: str = "") -> Promotion:
+        """Ends a promotion that waits; who asked for it may take it back."""
+        request = pb.RejectPromotionRequest(name=name, reason=reason)
+        return read(Promotion, self._call.unary(self._stub.RejectPromotion, request).promotion)
+
+    def list_promotions(self, model: str, *, state: str = "", page_size: int = 100) -> Iterator[Promotion]:
+        """A model's promotions, the latest first. `state`: pending, committed or rejected; any if empty."""
+        request = requests.list_promotions(model, state, page_size)
         for promotion in self._call.pages(self._stub.ListPromotions, request, "promotions"):
             yield read(Promotion, promotion)
 

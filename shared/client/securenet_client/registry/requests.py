@@ -18,6 +18,7 @@ CHUNK: Final = 1 << 20
 _ENUMS: Final = {
     "estimator": training_pb2.DESCRIPTOR.enum_types_by_name["Estimator"],
     "split": training_pb2.DESCRIPTOR.enum_types_by_name["SplitMethod"],
+    "state": model_pb2.DESCRIPTOR.enum_types_by_name["PromotionState"],
     "format": model_pb2.DESCRIPTOR.enum_types_by_name["ArtifactFormat"],
     "flavor": model_pb2.DESCRIPTOR.enum_types_by_name["Flavor"],
 }
@@ -72,6 +73,14 @@ def train_model(
     if split:
         spec.split = _number("split", split)  # type: ignore[assignment]  # likewise
     return pb.TrainModelRequest(spec=spec, request_id=request_id)
+
+
+def list_promotions(model: str, state: str, page_size: int) -> pb.ListPromotionsRequest:
+    """A page of promotions; `state`: pending, committed, rejected, or empty for any."""
+    request = pb.ListPromotionsRequest(parent=model_name(model), page_size=page_size)
+    if state:
+        request.state = _number("state", state)  # type: ignore[assignment]  # an enum's number
+    return request
 
 
 def collect_garbage(grace: float | None, *, validate_only: bool) -> pb.CollectGarbageRequest:
