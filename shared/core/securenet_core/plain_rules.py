@@ -16,8 +16,6 @@ from typing import Any, Final
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from buf.validate import validate_pb2
-
 #: Whether a message certainly keeps its rules.
 Accepts = Callable[[Any], bool]
 
@@ -57,9 +55,9 @@ def _all(checks: list[Accepts]) -> Accepts:
 
 def _checks(descriptor: Any, within: tuple[str, ...]) -> Iterator[Accepts]:
     _refuse(descriptor.full_name in within)
-    _refuse(_options(descriptor, validate_pb2.message).ByteSize())
+    _refuse(_options(descriptor, "message").ByteSize())
     for oneof in descriptor.oneofs:
-        _refuse(_options(oneof, validate_pb2.oneof).ByteSize())
+        _refuse(_options(oneof, "oneof").ByteSize())
     within = (*within, descriptor.full_name)
     most: dict[int, list[str]] = defaultdict(list)
     longest: dict[int, list[str]] = defaultdict(list)
@@ -94,7 +92,7 @@ def _refuse(rules: object) -> None:
 
 def _plain(field: FieldDescriptor) -> tuple[bool, str, dict[str, Any]]:
     """Whether a field must be there, the kind of its rules, and what they say."""
-    rules: Any = _options(field, validate_pb2.field)
+    rules: Any = _options(field, "field")
     kind, given = "", {}
     for rule, value in rules.ListFields():
         if rule.containing_oneof is not None and rule.containing_oneof.name == "type":
@@ -105,7 +103,13 @@ def _plain(field: FieldDescriptor) -> tuple[bool, str, dict[str, Any]]:
     return rules.required, kind, given
 
 
-def _options(described: Any, extension: Any) -> Any:
+def _options(described: Any, kind: str) -> Any:
+    """Rules of a message, a oneof or a field. Their types come with the contract that uses them."""
+    file = described.file if hasattr(described, "file") else described.containing_type.file
+    try:
+        extension = file.pool.FindExtensionByName(f"buf.validate.{kind}")
+    except KeyError:
+        raise _UnknownRuleError from None
     return described.GetOptions().Extensions[extension]
 
 
