@@ -36,7 +36,11 @@ class Absences:
     def __init__(self, definitions: Iterable[Definition]) -> None:
         self._definitions = tuple(definitions)
         fields = (field for definition in self._definitions for field in definition.required_fields)
-        self._fields = tuple(dict.fromkeys(fields))
+        #: Which of them need each field.
+        self._needing = {
+            field: frozenset(at for at, one in enumerate(self._definitions) if field in one.required_fields)
+            for field in fields
+        }
 
     def of(self, seen: Observation) -> tuple[tuple[Skipped, ...], Mapping[str, tuple[str, Bool]]]:
         """Detectors that lack a field in every row, and by name those that lack one in some, with the rows."""
@@ -44,7 +48,7 @@ class Absences:
             return (), {}
         numeric, present = seen.batch.numeric, seen.batch.present
         lacking: dict[str, Bool | Literal[True]] = {}
-        for field in self._fields:
+        for field in self._needing:
             if field not in numeric or field in present:
                 absent = _absent(seen, field)
                 if absent is not False:
@@ -53,7 +57,8 @@ class Absences:
             return (), {}
         everywhere: list[Skipped] = []
         somewhere: dict[str, tuple[str, Bool]] = {}
-        for definition in self._definitions:
+        for at in sorted(frozenset().union(*(self._needing[field] for field in lacking))):
+            definition = self._definitions[at]
             for field in definition.required_fields:
                 if field not in lacking:
                     continue

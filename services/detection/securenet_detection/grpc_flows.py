@@ -322,6 +322,12 @@ def _octets(address: str) -> bytes | None:
         return None
 
 
+def _texts_of(rows: Sequence[Mapping[str, str]]) -> dict[str, Dictionary]:
+    if len(rows) == 1:
+        return {name: Dictionary(np.zeros(1, np.int32), (value,)) for name, value in rows[0].items()}
+    return {name: Dictionary.encode([row.get(name) for row in rows]) for name in set().union(*rows)}
+
+
 @lru_cache(1 << 10)
 def _columns_of(present: int) -> tuple[tuple[int, str, np.dtype[np.generic] | None], ...]:
     """Position and name of the columns whose bits are set, and the type that they have where it is not int64."""
@@ -357,6 +363,6 @@ def rows_as_batch(rows: Sequence[FlowRow]) -> FlowBatch:
         dst_addr=np.frombuffer(bytearray().join(destinations), np.uint8).reshape(count, 16),
         protocol=np.array(protocols, np.uint8),
         numeric=numeric,
-        text={name: Dictionary.encode([row.get(name) for row in texts]) for name in set().union(*texts)},
+        text=_texts_of(texts),
         present=present,
     )

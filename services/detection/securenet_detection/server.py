@@ -144,7 +144,7 @@ class DetectionServicer:
             columns = grpc_flows.rows_as_batch([asked.row for asked in together])
             verdicts = self._analysis.score(columns, tenant=tenant, dry_run=dry_run, without_model=without_model)
             kept = self._analysis.keep(verdicts)
-            reporting = {*(row for row, _ in verdicts.sightings), *verdicts.again.tolist()}
+            reporting = {*(row for row, _ in verdicts.sightings), *verdicts.again.tolist()} if kept is not None else ()
             answers += [
                 _Answered(
                     grpc_verdicts.response(verdicts, row, details=not asked.taken.without_details),

@@ -27,6 +27,8 @@ _FLOW_IDS = 10
 #: The weights as Python's own numbers: one at a time, an array takes as long as all else that is done with them.
 _WEIGHTS = tuple(WEIGHTS.tolist())
 
+_NO_ROWS = np.zeros(0, np.int64)
+
 #: A risk that shows on a scale of 100; less is no reason to name anybody.
 _CONTRIBUTES = 0.01
 
@@ -164,7 +166,7 @@ class BatchVerdicts:
     @property
     def again(self) -> NDArray[np.int64]:
         """int64 (k,): rows that came before and are answered as they were."""
-        return np.zeros(0, np.int64)
+        return _NO_ROWS
 
     def skipped_at(self, row: int) -> tuple[Skipped, ...]:
         """Detectors that could not judge a row."""

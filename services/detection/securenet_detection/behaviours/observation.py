@@ -28,8 +28,9 @@ _PROTOCOLS: Final = {1: "icmp", TCP: "tcp", UDP: "udp", 58: "icmpv6"}
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 _COMPATIBLE: Final = bytes(12)
 
-#: Stands for a numeric column, or a mask of presence, that a batch lacks.
-_LACKING: Final = {dtype: np.zeros(0, dtype) for dtype in {*NUMERIC.values(), np.dtype(np.bool_)}}
+#: Stand for a numeric column, and a mask of presence, that a batch lacks.
+_NO_COLUMN: Final = {name: np.zeros(0, dtype) for name, dtype in NUMERIC.items()}
+_NO_MASK: Final = np.zeros(0, np.bool_)
 _NO_CODES: Final = np.zeros(0, np.int32)
 
 
@@ -178,9 +179,9 @@ def owned(column: NDArray[Scalar]) -> NDArray[Scalar]:
 
 def _column(batch: FlowBatch, name: str) -> NDArray[np.generic]:
     column = batch.numeric.get(name)
-    return _LACKING[NUMERIC[name]] if column is None else owned(column)
+    return _NO_COLUMN[name] if column is None else owned(column)
 
 
 def _present(batch: FlowBatch, name: str) -> Bool:
     mask = batch.present.get(name)
-    return _LACKING[np.dtype(np.bool_)] if mask is None else owned(mask)
+    return _NO_MASK if mask is None else owned(mask)

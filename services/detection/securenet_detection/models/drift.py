@@ -141,6 +141,11 @@ class DriftWatch:
         self._quiet = 0
 
     def _sample(self, matrix: NDArray[np.float32]) -> None:
+        if self._filled + len(matrix) < _SAMPLE:
+            # A few rows, as most calls bring.
+            self._buffer[self._filled : self._filled + len(matrix)] = matrix
+            self._filled += len(matrix)
+            return
         step = -(-len(matrix) // _SAMPLE)
         chosen = matrix[:: max(step, 1)]
         while len(chosen):
