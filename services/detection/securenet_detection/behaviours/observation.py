@@ -33,6 +33,10 @@ _NO_COLUMN: Final = {name: np.zeros(0, dtype) for name, dtype in NUMERIC.items()
 _NO_MASK: Final = np.zeros(0, np.bool_)
 _NO_CODES: Final = np.zeros(0, np.int32)
 
+#: Rows by which columns lie further apart than they must. Batches are most often of 4096 rows, and whatever is written
+#: 4096 bytes apart has one and the same place in a processor's first cache, where there is room for eight.
+_APART: Final = 72
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
@@ -87,7 +91,8 @@ class Observation:
     ) -> Observation:
         """Makes the shared columns. `seed` keys the hashes of addresses."""
         rows = len(batch)
-        numbers, marks = np.empty((kernels.NUMBERS, rows), np.int64), np.empty((kernels.MARKS, rows), np.bool_)
+        width = rows + _APART
+        numbers, marks = np.empty((kernels.NUMBERS, width), np.int64), np.empty((kernels.MARKS, width), np.bool_)
         services, queries = batch.text.get("service"), batch.text.get("dns_query")
         start_time_ns = owned(batch.start_time_ns)
         found, longest = kernels.read_rows(
@@ -102,6 +107,7 @@ class Observation:
             _NO_CODES if queries is None else owned(queries.codes),
             seed, numbers, marks,
         )  # fmt: skip
+        numbers, marks = numbers[:, :rows], marks[:, :rows]
         return cls(
             batch=batch,
             start_time_ns=start_time_ns,
