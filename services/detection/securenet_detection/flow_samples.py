@@ -27,12 +27,12 @@ def flow_record(batch: FlowBatch, row: int) -> FlowRecord:
     }
     for name, values in batch.numeric.items():
         present = batch.present.get(name)
-        if present is None or present[row]:
-            record[name] = int(values[row])
+        if present is None or present.item(row):
+            record[name] = int(values.item(row))
     for name, texts in batch.text.items():
-        text = texts[row]
-        if text is not None and name not in _NOT_KEPT:
-            record[name] = text[:_LONGEST_TEXT]
+        code = texts.codes.item(row)
+        if code >= 0 and name not in _NOT_KEPT:
+            record[name] = texts.values[code][:_LONGEST_TEXT]
     return record
 
 

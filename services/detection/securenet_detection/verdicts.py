@@ -172,7 +172,7 @@ class BatchVerdicts:
         """Detectors that could not judge a row."""
         if not self.partly:
             return self.skipped
-        here = tuple(Skipped(name, reason) for name, (reason, rows) in self.partly.items() if rows[row])
+        here = tuple(Skipped(name, reason) for name, (reason, rows) in self.partly.items() if rows.item(row))
         return self.skipped + here if here else self.skipped
 
 

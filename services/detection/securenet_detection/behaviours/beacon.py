@@ -103,6 +103,7 @@ class Beacon:
         self._pairs.keep(seen, sampled[:taken])
         if not standing:
             return None
+        seen.claim(out)
         return evidence(out, unit=0.001, technique=(out[:, 7] & 1).astype(np.uint8))
 
     def scope(self, seen: Observation, row: int) -> Scope:

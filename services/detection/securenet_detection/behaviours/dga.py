@@ -22,10 +22,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from securenet_detection.behaviours.dns_tunnel import NEIGHBOURS
+from securenet_detection.behaviours.dns_tunnel import asks_of_others
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
-from securenet_detection.behaviours.name_kernels import APEX, LOCAL, REPUTATION, SCORE
+from securenet_detection.behaviours.name_kernels import APEX, SCORE
 from securenet_detection.behaviours.observation import TCP, UDP, Observation
 from securenet_detection.detector_settings import DgaSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
@@ -74,9 +74,8 @@ class Dga:
             return None
         codes = seen.batch.texts("dns_response_code")
         absent, exists = codes.matches(("NXDOMAIN",)), codes.matches(("NOERROR",))
-        named = (seen.names.column(APEX) != 0) & ~seen.names.has(LOCAL | REPUTATION)
-        named &= ~np.isin(seen.dst_port, NEIGHBOURS)
-        generated = named & (seen.names.column(SCORE) >= self._least)
+        named = asks_of_others(seen, seen.names)
+        generated = named & (seen.names.known[:, SCORE] >= self._least)
         out = self._episodes.walk(
             seen,
             attempts=(named & exists) | (generated & absent),

@@ -26,7 +26,7 @@ from securenet_detection.behaviours import row_kernels as rows
 from securenet_detection.behaviours.episodes import Episodes, evidence
 from securenet_detection.behaviours.interface import Definition, Observed, Sample, Scope, Shown, Threshold, Usage
 from securenet_detection.behaviours.name_kernels import APEX, APEX_START, ENTROPY, LENGTH, LOCAL, NAME, REPUTATION
-from securenet_detection.behaviours.names import registered
+from securenet_detection.behaviours.names import QueriedNames, registered
 from securenet_detection.behaviours.observation import TCP, UDP, Observation
 from securenet_detection.detector_settings import DnsTunnelSettings, StateSettings
 from securenet_detection.threats import AnalyticType, Attack, ThreatLevel
@@ -35,7 +35,7 @@ Int64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
 #: NetBIOS, multicast DNS and LLMNR: names of neighbours.
-NEIGHBOURS: Final = (137, 5353, 5355)
+_NEIGHBOURS: Final = (137, 5353, 5355)
 
 _SHAPE, _NUMBER, _VOLUME = range(3)
 
@@ -99,7 +99,7 @@ class DnsTunnel:
         if names is None:
             return []
         length = names.column(LENGTH)
-        counted = _counted(seen) & (length > 0)
+        counted = asks_of_others(seen, names) & (length > 0)
         encoded = names.column(ENTROPY) >= round(settings.entropy * 1000)
         shaped = counted & ((length >= settings.length) | encoded)
         keys = kernels.combine(seen.src, names.column(APEX))
@@ -126,8 +126,8 @@ class DnsTunnel:
     def scope(self, seen: Observation, row: int) -> Scope:
         # Nothing is read of rows without names: an absent column is made anew whenever somebody asks for it.
         name = None if seen.names is None else seen.batch.texts("dns_query")[row]
-        if seen.names is not None and name is not None and _counted(seen)[row]:
-            return Scope(seen.source(row), registered(name, int(seen.names.column(APEX_START)[row])), 53)
+        if seen.names is not None and name is not None and asks_of_others(seen, seen.names)[row]:
+            return Scope(seen.source(row), registered(name, seen.names.known.item(row, APEX_START)), 53)
         return Scope(seen.source(row), seen.destination(row), 53)
 
     def summary(self, seen: Observation, row: int, shown: Shown) -> str:
@@ -154,13 +154,12 @@ class DnsTunnel:
         return shape + number + volume
 
 
-def _counted(seen: Observation) -> Bool:
+def asks_of_others(seen: Observation, names: QueriedNames) -> Bool:
     """Boolean (n,): rows that ask for a name under a registered domain of somebody else."""
-    if seen.names is None:
-        return np.zeros(len(seen), np.bool_)
-    neighbourly = np.isin(seen.dst_port, NEIGHBOURS)
-    counted: Bool = (seen.names.column(APEX) != 0) & ~seen.names.has(LOCAL | REPUTATION) & ~neighbourly
-    return counted
+    asking: Bool = (names.known[:, APEX] != 0) & ~names.has(LOCAL | REPUTATION)
+    for port in _NEIGHBOURS:
+        asking &= seen.dst_port != port
+    return asking
 
 
 def _gravest(seen: Observation, pieces: list[tuple[Int64, NDArray[np.uint8], Int64, int]]) -> Observed | None:

@@ -66,8 +66,8 @@ class Entities:
 
 
 def outputs(seen: Observation) -> tuple[Int64, Int64]:
-    """What a loop fills: columns of evidence, and rows that it sampled."""
-    return np.zeros((len(seen), loops.OUT), np.int64), np.empty((len(seen), 2), np.int64)
+    """What a loop fills: columns of evidence, to be claimed where it says anything, and rows that it sampled."""
+    return seen.blank(loops.OUT), np.empty((len(seen), 2), np.int64)
 
 
 def within(amounts: Int64, seen: Observation, window_seconds: float) -> Int64:

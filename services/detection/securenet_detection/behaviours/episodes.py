@@ -17,6 +17,9 @@ Int64 = NDArray[np.int64]
 #: Confidence of evidence that stands exactly at its threshold; twice the threshold halves the doubt, and so on.
 _AT_THRESHOLD: Final = 0.9
 
+#: Columns that the loops of :mod:`.kernels` fill.
+_OUT: Final = 7
+
 #: Samples kept for a whole table before the oldest are overwritten; batches that are larger need not keep theirs.
 SAMPLES_KEPT: Final = 1 << 14
 
@@ -108,14 +111,14 @@ class Episodes:
         """Counts rows in their entities' windows: :func:`.kernels.count_in_window`; None where no row has evidence."""
         if self.silent and not np.count_nonzero(weights):
             return None
-        out = np.zeros((len(seen), 7), np.int64)
+        out = seen.blank(_OUT)
         sampled = np.empty((len(seen), 2), np.int64)
         taken, standing = kernels.count_in_window(
             self.index, self.rows, self.counters, self.members, self.member_counters, keys, members, weights,
             np.zeros(len(seen), np.bool_) if graded is None else graded, thresholds, seen.start_time_ns,
             self.window_ns, seen.ordinal, seen.learn, out, sampled,
         )  # fmt: skip
-        return self._keep(seen, sampled[:taken], out if standing else None)
+        return self._keep(seen, sampled[:taken], out, standing)
 
     def walk(
         self,
@@ -130,18 +133,21 @@ class Episodes:
 
         Contacts are with destinations, and fail as connections do, unless `members` and `failed` say otherwise.
         """
-        out = np.zeros((len(seen), 7), np.int64)
+        out = seen.blank(_OUT)
         sampled = np.empty((len(seen), 2), np.int64)
         taken, standing = kernels.walk_sequentially(
             self.index, self.rows, self.counters, self.members, self.member_counters, seen.src,
             seen.dst if members is None else members, attempts, seen.failed if failed is None else failed,
             seen.start_time_ns, steps, self.window_ns, seen.ordinal, seen.learn, out, sampled,
         )  # fmt: skip
-        return self._keep(seen, sampled[:taken], out if standing else None)
+        return self._keep(seen, sampled[:taken], out, standing)
 
-    def _keep(self, seen: Observation, sampled: Int64, out: Int64 | None) -> Int64 | None:
+    def _keep(self, seen: Observation, sampled: Int64, out: Int64, standing: int) -> Int64 | None:
         if len(sampled):
             self._samples.add(seen, sampled, int(self.counters[tables.POSITIONS]))
+        if not standing:
+            return None
+        seen.claim(out)
         return out
 
     def samples(self, position: int) -> tuple[Sample, ...]:

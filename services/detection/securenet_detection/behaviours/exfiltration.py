@@ -77,6 +77,7 @@ class Exfiltration:
         self._pairs.keep(seen, sampled[:taken])
         if not standing:
             return None
+        seen.claim(out)
         return evidence(out, technique=(~np.isin(seen.dst_port, _WEB)).astype(np.uint8))
 
     def scope(self, seen: Observation, row: int) -> Scope:

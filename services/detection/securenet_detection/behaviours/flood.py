@@ -79,6 +79,7 @@ class Flood:
         self._victims.keep(seen, sampled[:taken])
         if not standing:
             return None
+        seen.claim(out)
         return evidence(
             out,
             unit=1 / self._settings.window_seconds,

@@ -106,18 +106,21 @@ class IcmpTunnel:
 
 def _shapes(seen: Observation, icmp: NDArray[np.bool_]) -> tuple[Int64, Int64, NDArray[np.bool_]]:
     """int64 (n,) kind of each row, int64 (n,) bytes that it counts for, and where the answers differ from requests."""
-    batch = seen.batch
-    echo = icmp & np.isin(batch.number("src_port"), _ECHO) & ~seen.dst_group
+    # Few flows of a batch are echoes.
+    at = np.flatnonzero(icmp & ~seen.dst_group)
+    at = at[np.isin(seen.batch.number("src_port")[at], _ECHO)]
     sent, received, packets, answers = (
-        np.clip(batch.number(name).astype(np.int64), 0, _MOST)
+        np.clip(seen.batch.number(name)[at].astype(np.int64), 0, _MOST)
         for name in ("orig_bytes", "resp_bytes", "orig_pkts", "resp_pkts")
     )
-    known = echo & (packets > 0) & (sent > 0)
+    known = (packets > 0) & (sent > 0)
     mean, mean_back = sent / np.maximum(packets, 1), received / np.maximum(answers, 1)
-    unequal = known & (answers > 0) & (mean != mean_back)
-    irregular = (sent % np.maximum(packets, 1) != 0) | unequal
+    differs = known & (answers > 0) & (mean != mean_back)
+    irregular = (sent % np.maximum(packets, 1) != 0) | differs
     usual = _USUAL_BYTES
     beyond = np.maximum(sent - usual * packets, 0) + np.maximum(received - usual * answers, 0)
-    weights = np.where(known, np.where(irregular, beyond, sent + received), 0)
-    kind = np.where(known, np.where(irregular, _OUT_OF_SHAPE, _IN_SHAPE), _ELSE)
-    return kind, np.minimum(weights, _MOST), unequal
+    kind, weights, unequal = np.full(len(seen), _ELSE), np.zeros(len(seen), np.int64), np.zeros(len(seen), np.bool_)
+    kind[at] = np.where(known, np.where(irregular, _OUT_OF_SHAPE, _IN_SHAPE), _ELSE)
+    weights[at] = np.minimum(np.where(known, np.where(irregular, beyond, sent + received), 0), _MOST)
+    unequal[at] = differs
+    return kind, weights, unequal

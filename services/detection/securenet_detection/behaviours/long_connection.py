@@ -85,6 +85,7 @@ class LongConnection:
         self._pairs.keep(seen, sampled[:taken])
         if not standing:
             return None
+        seen.claim(out)
         return evidence(out, unit=1 / _HOUR_MS, technique=np.zeros(len(seen), np.uint8))
 
     def scope(self, seen: Observation, row: int) -> Scope:

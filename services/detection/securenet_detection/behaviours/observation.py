@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, TypeVar
 
@@ -65,6 +65,7 @@ class Observation:
             whom it may; `calls` leaves and did not fail; `converses` was answered beside, and is no clock; and so on.
         found: a bit a mark, set where any row has it.
         longest_ns: longest duration, 0 at least.
+        blanks: see :meth:`blank`.
     """
 
     batch: FlowBatch
@@ -84,6 +85,7 @@ class Observation:
     marks: Bool
     found: int
     longest_ns: int
+    blanks: dict[int, Int64] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -91,7 +93,7 @@ class Observation:
     ) -> Observation:
         """Makes the shared columns. `seed` keys the hashes of addresses."""
         rows = len(batch)
-        width = rows + _APART
+        width = rows + min(rows, _APART)
         numbers, marks = np.empty((kernels.NUMBERS, width), np.int64), np.empty((kernels.MARKS, width), np.bool_)
         services, queries = batch.text.get("service"), batch.text.get("dns_query")
         start_time_ns = owned(batch.start_time_ns)
@@ -127,6 +129,20 @@ class Observation:
             found=found,
             longest_ns=longest,
         )
+
+    def blank(self, columns: int) -> Int64:
+        """int64 (n, columns), zeros, for a loop to write into; who finds it written into must :meth:`claim` it.
+
+        Most loops have nothing to say of any row, so one array does for all of them.
+        """
+        found = self.blanks.get(columns)
+        if found is None:
+            found = self.blanks[columns] = np.zeros((len(self), columns), np.int64)
+        return found
+
+    def claim(self, out: Int64) -> None:
+        """Lets nobody else write into what :meth:`blank` gave."""
+        del self.blanks[out.shape[1]]
 
     def number(self, column: int) -> Int64:
         """int64 (n,): a column of :mod:`.row_kernels`."""
