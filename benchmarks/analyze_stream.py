@@ -9,8 +9,8 @@ hours of another office, with attacks, as packed columns over loopback gRPC, eig
 time the office comes again it is two hours later and its flows have other ids, so that no flow came before; the first
 messages, which fill empty tables, are not counted. The bare model gets the features of the same rows, on one thread and
 with nothing around it: once in ONNX Runtime, which its file is for, and once in the compiled scorer with which the
-service takes the place of it. `cpu` is what the service's process used a row, which says more than the clock on a machine
-with other work. The best round counts, since others share the machine.
+service takes the place of it. `cpu` is what the service's process used a row, which says more than the clock on a
+machine with other work. The best round counts, since others share the machine.
 """
 
 from __future__ import annotations
