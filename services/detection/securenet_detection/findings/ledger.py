@@ -33,7 +33,7 @@ from securenet_detection.findings.finding import (
     network_range,
 )
 from securenet_detection.findings.history import FindingEvent, Label
-from securenet_detection.findings.interface import FindingFilter, FindingStore
+from securenet_detection.findings.interface import Changes, FindingFilter, FindingStore
 from securenet_detection.findings.sighting import Sighting
 
 Answer = TypeVar("Answer")
@@ -126,6 +126,7 @@ class Ledger:
         self._flushing: asyncio.Task[None] | None = None
         self._closed = False
         self._changed = asyncio.Event()
+        self._looks: dict[tuple[str, int, asyncio.Event], asyncio.Future[Changes]] = {}
 
     def check_room(self) -> None:
         """Refuses work before it is done, so that no finding is made that could not be kept.
@@ -302,20 +303,19 @@ class Ledger:
         silent_since = time.monotonic()
         while True:
             changed = self._changed
-            changes = await self._read(partial(self._store.changed_since, tenant, position, _WATCH_PAGE))
+            changes = await self._look(tenant, position, changed)
             if changes.deleted and (after_change is not None or position != 0):
                 raise OutOfRangeError(
                     "findings that changed after this token have been deleted by retention; watch anew with "
                     "include_existing",
                     reason="RESUME_TOKEN_EXPIRED",
                 )
-            found = await self._read(partial(self._aged, tenant, changes.findings)) if changes.findings else []
-            for finding in found:
+            for finding in changes.findings:
                 position = finding.change
                 if finding.threat_level >= min_threat_level:
                     yield finding, position
                     silent_since = time.monotonic()
-            if found:
+            if changes.findings:
                 continue
             if time.monotonic() - silent_since >= _HEARTBEAT:
                 yield None, position
@@ -324,6 +324,22 @@ class Ledger:
                 await asyncio.wait_for(changed.wait(), _POLL)
             except TimeoutError:
                 continue
+
+    async def _look(self, tenant: str, position: int, since: asyncio.Event) -> Changes:
+        """What changed after a position; watchers that want to know at the same time look at the store once.
+
+        `since` is what told them to look: a look that began before is not one at what they were told of.
+        """
+        key = (tenant, position, since)
+        look = self._looks.get(key)
+        if look is None:
+            look = self._looks[key] = asyncio.ensure_future(self._read(partial(self._changes, tenant, position)))
+            look.add_done_callback(lambda _: self._looks.pop(key))
+        return await asyncio.shield(look)
+
+    def _changes(self, tenant: str, position: int) -> Changes:
+        changes = self._store.changed_since(tenant, position, _WATCH_PAGE)
+        return replace(changes, findings=self._aged(tenant, changes.findings)) if changes.findings else changes
 
     async def suppress(self, suppression: Suppression) -> tuple[Suppression, int]:
         """The suppression as stored, and how many findings it holds back.

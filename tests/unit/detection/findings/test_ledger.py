@@ -429,6 +429,26 @@ async def test_a_watch_reads_no_further_than_it_is_read(ledger: Any) -> None:
     await watch.aclose()
 
 
+async def test_watchers_look_at_the_store_together(ledger: Any) -> None:
+    looks: list[int] = []
+    changed_since = ledger._store.changed_since
+
+    def counted(tenant: str, change: int, limit: int) -> Any:
+        looks.append(change)
+        return changed_since(tenant, change, limit)
+
+    ledger._store.changed_since = counted
+    watches = [ledger.watch("t", None, existing=True, min_threat_level=0) for _ in range(20)]
+    for number in (1, 2, 3):
+        waiting = [asyncio.ensure_future(anext(watch)) for watch in watches]
+        await ledger.record([sighting(f"10.0.0.{number}")])
+        assert {found.entity for found, _ in await asyncio.gather(*waiting)} == {f"10.0.0.{number}"}
+    # Each of them may look once before a change and once after it.
+    assert len(looks) <= 12
+    for watch in watches:
+        await watch.aclose()
+
+
 async def test_sweeping_ends_suppressions_and_tells_watchers(database: Any) -> None:
     now = [NOW]
     ledger = Ledger(SqlalchemyFindingStore(database.engine), limit=10, clock_ns=lambda: now[0])
