@@ -12,11 +12,9 @@ import secrets
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
-
-import numpy as np
 
 from securenet_core.exceptions import (
     AlreadyExistsError,
@@ -26,10 +24,10 @@ from securenet_core.exceptions import (
 )
 from securenet_core.logs import get_logger
 from securenet_detection.intel.columns import Columns, FeedTooLargeError, Rejection
-from securenet_detection.intel.feeds import DEFAULT_CONFIDENCE, Document, Feed, FeedHeader, Limits, read_feed
+from securenet_detection.intel.feeds import Feed, FeedHeader, Limits
 from securenet_detection.intel.index import Answer, IntelIndex
 from securenet_detection.intel.indicator_set import BrokenSetError, IndicatorSet, read_set, write_set
-from securenet_detection.intel.tables import Tables
+from securenet_detection.intel.reading import read_upload
 
 Changed = TypeVar("Changed")
 
@@ -219,15 +217,14 @@ class IntelLibrary:
     async def _import(self, tenant: str, header: FeedHeader, upload: IO[bytes]) -> Imported:
         try:
             async with self._changing:
-                content = await asyncio.to_thread(upload.read)
-                return await self._take_in(tenant, header, content)
+                return await self._take_in(tenant, header, upload)
         finally:
             self._dismiss(upload)
 
-    async def _take_in(self, tenant: str, header: FeedHeader, content: bytes) -> Imported:
+    async def _take_in(self, tenant: str, header: FeedHeader, upload: IO[bytes]) -> Imported:
         stored = self._sets.get(tenant) or IndicatorSet.empty(tenant)
         known = stored.feed(header.name)
-        digest = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
+        digest = await asyncio.to_thread(lambda: hashlib.file_digest(upload, "sha256").hexdigest())  # type: ignore[arg-type]  # any file
         if known is not None and known.digest != digest and not header.replace:
             raise AlreadyExistsError(
                 f"indicatorFeeds/{header.name}: there is such a feed with other content; replace it or name another"
@@ -237,32 +234,24 @@ class IntelLibrary:
                 f"{len(stored.feeds)} feeds; at most {self._limits.feeds} may be kept", reason="TOO_MANY_FEEDS"
             )
         try:
-            document, columns, duplicates = await asyncio.to_thread(self._read, content, header)
-            if document.rejected and not len(columns):
-                first = document.rejections[0]
+            read = await read_upload(upload, header, self._limits.feed, digest=digest, now=int(self._clock()))
+            feed, columns = read.feed, read.columns
+            if feed.rejected and not len(columns):
+                first = read.rejections[0]
                 raise InvalidArgumentError.of(
-                    "chunk", f"nothing could be used of {document.rejected:,} entries; {first.place}: {first.reason}"
+                    "chunk", f"nothing could be used of {feed.rejected:,} entries; {first.place}: {first.reason}"
                 )
-            feed = _feed(header, document, columns, digest, duplicates, int(self._clock()))
             self._check_room(stored, known, len(columns))
             changed = await asyncio.to_thread(stored.with_feed, feed, columns)
         except FeedTooLargeError as error:
             raise ResourceExhaustedError(f"{header.name}: {error}", reason="FEED_TOO_LARGE") from error
         await self._swap(changed)
         self._log.info(
-            "intel feed imported", tenant=tenant, feed=header.name, format=document.format, indicators=len(columns),
-            rejected=document.rejected, version=changed.version,
+            "intel feed imported", tenant=tenant, feed=header.name, format=feed.format, indicators=len(columns),
+            rejected=feed.rejected, version=changed.version,
         )  # fmt: skip
         now = next(found for found in self._indexes[tenant].feeds if found.name == header.name)
-        return Imported(now, document.rejections, changed.version)
-
-    def _read(self, content: bytes, header: FeedHeader) -> tuple[Document, Columns, int]:
-        document = read_feed(content, header, self._limits.feed)
-        columns = document.columns
-        tables = Tables.build(columns, np.zeros(len(columns), np.uint16), self._seed)
-        duplicates = int(tables.duplicate.sum())
-        columns = replace(columns, confidence=tables.confidence, since=tables.since, until=tables.until)
-        return document, columns.where(~tables.duplicate) if duplicates else columns, duplicates
+        return Imported(now, read.rejections, changed.version)
 
     def _check_room(self, stored: IndicatorSet, known: Feed | None, more: int) -> None:
         mine = len(stored.columns) - (known.count if known else 0) + more
@@ -308,27 +297,3 @@ class IntelLibrary:
             if path.stat().st_mtime < self._clock() - _ABANDONED_SECONDS:
                 path.unlink(missing_ok=True)
         return loaded, broken
-
-
-def _feed(  # noqa: PLR0917 - everything that a feed consists of
-    header: FeedHeader, document: Document, columns: Columns, digest: str, duplicates: int, now: int
-) -> Feed:  # fmt: skip
-    kinds, counts = np.unique(columns.kind, return_counts=True)
-    return Feed(
-        name=header.name,
-        format=document.format,
-        digest=digest,
-        warning_list=header.warning_list,
-        confidence=DEFAULT_CONFIDENCE if header.confidence is None else header.confidence,
-        licence=document.licence,
-        source=header.source,
-        data_time=document.data_time,
-        import_time=now,
-        count=len(columns),
-        duplicates=duplicates,
-        rejected=document.rejected,
-        ignored=document.ignored,
-        kinds=dict(zip(kinds.tolist(), counts.tolist(), strict=True)),
-        techniques=document.techniques,
-        labels=document.labels,
-    )
