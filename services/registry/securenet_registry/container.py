@@ -30,6 +30,7 @@ from securenet_registry.ledger import Ledger
 from securenet_registry.mirror import Mirror
 from securenet_registry.mlflow_tracking import MlflowTracking
 from securenet_registry.promotion import Promotions
+from securenet_registry.quota import Quota
 from securenet_registry.registration import Registrar
 from securenet_registry.server import DESCRIPTOR, POLICY, ModelRegistryServicer, UseCases
 from securenet_registry.serving_reports import ServingReports
@@ -125,6 +126,10 @@ def _tracking(settings: RegistrySettings) -> MlflowTracking:
     return MlflowTracking(uri, settings.data_dir.absolute() / "mlflow-artifacts", settings.mlflow_experiment_name)
 
 
+def _quota(settings: RegistrySettings) -> Quota:
+    return Quota(settings.tenant_quota_bytes)
+
+
 def _uploads(settings: RegistrySettings, ledger: Ledger, registrar: Registrar, inspector: Inspector) -> Uploads:
     uploads = Uploads(
         ledger,
@@ -133,6 +138,7 @@ def _uploads(settings: RegistrySettings, ledger: Ledger, registrar: Registrar, i
         settings.data_dir / "uploads",
         limit=settings.max_upload_bytes,
         expiry=settings.upload_expiry,
+        quota=_quota(settings),
     )
     uploads.forget_expired()
     return uploads
@@ -161,7 +167,9 @@ class RegistryContainer(ServiceContainer):
     changes = providers.Singleton(Changes)
     tracking = providers.Singleton(_tracking, settings)
 
-    registrar = providers.Singleton(Registrar, ledger, artifacts, signer, bundler, changes)
+    registrar = providers.Singleton(
+        Registrar, ledger, artifacts, signer, bundler, changes, quota=providers.Callable(_quota, settings)
+    )
     mirror = providers.Resource(
         _mirror, ledger, artifacts, signer, tracking, changes, settings.provided.mirror_interval
     )

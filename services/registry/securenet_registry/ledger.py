@@ -70,6 +70,9 @@ class LedgerTransaction(Protocol):
     def delete_version(self, model: str, number: int) -> None:
         """Removes a version."""
 
+    def stored_bytes(self) -> int:
+        """Bytes of all blobs that versions of the tenant refer to, each counted once."""
+
     # Aliases, promotions, events
 
     def set_alias(self, model: str, alias: Alias) -> None:
@@ -122,6 +125,9 @@ class LedgerTransaction(Protocol):
 
     def put_upload(self, record: UploadRecord) -> None:
         """Adds or replaces an upload."""
+
+    def announced_bytes(self, now_ns: int, besides: str) -> int:
+        """Bytes of the uploads that are neither finished nor forgotten by now, one of them left out."""
 
     # Serving
 

@@ -18,6 +18,7 @@ from securenet_registry.catalog import add_model
 from securenet_registry.changes import Changes
 from securenet_registry.ledger import Ledger, LedgerTransaction
 from securenet_registry.model import ArtifactFormat, EventKind, ModelVersion, VersionState
+from securenet_registry.quota import Quota
 from securenet_registry.training.evaluation import Metric
 
 
@@ -52,20 +53,32 @@ class Registrar:
     """Registers versions."""
 
     def __init__(
-        self, ledger: Ledger, artifacts: ArtifactStore, signer: Signer, bundler: Bundler | None, changes: Changes
+        self,
+        ledger: Ledger,
+        artifacts: ArtifactStore,
+        signer: Signer,
+        bundler: Bundler | None,
+        changes: Changes,
+        *,
+        quota: Quota = Quota(),  # noqa: B008 - it cannot be changed
     ) -> None:
         self._ledger = ledger
         self._artifacts = artifacts
         self._signer = signer
         self._bundler = bundler
         self._changes = changes
+        self._quota = quota
 
     async def register(
         self, who: Principal, draft: Draft, commit: Callable[[LedgerTransaction, ModelVersion], None]
     ) -> ModelVersion:
         """Registers a version: first its bytes, then, in one transaction, version, event, audit and what `commit` adds.
 
-        A crash before that transaction leaves an unused number and bytes that a collection removes.
+        A crash before that transaction leaves an unused number and bytes that a collection removes, and so does a
+        refusal.
+
+        Raises:
+            ResourceExhaustedError: the tenant's quota has no room for it.
         """
         now = time.time_ns()
 
@@ -84,6 +97,7 @@ class Registrar:
                 detail = {"digest": version.digest, "format": draft.format.value, "signed_by": self._signer.key_id}
                 tx.append_audit(who.subject, "register", version.resource, detail, now)
                 commit(tx, version)
+                self._quota.check(tx, now)
 
             await self._ledger.run(who.tenant, add)
         self._changes.notify((who.tenant, draft.model))

@@ -78,6 +78,10 @@ class RegistrySettings(ServerSettings):
     max_upload_bytes: Bytes = 1 << 30
     """Largest model that may be uploaded, in bytes."""
 
+    tenant_quota_bytes: Bytes | None = None
+    """Bytes that a tenant's versions and unfinished uploads may have in all; absent: no bound. What versions share
+    counts once."""
+
     upload_expiry: Seconds = 86_400.0
     """Seconds after which an upload that nobody goes on with is forgotten."""
 

@@ -128,6 +128,12 @@ class ModelRecords:
         mine = (VersionRow.tenant == self.tenant, VersionRow.model == model, VersionRow.version == number)
         self._session.execute(delete(VersionRow).where(*mine))
 
+    def stored_bytes(self) -> int:
+        """See the port."""
+        wanted = select(VersionRow.files).where(VersionRow.tenant == self.tenant)
+        listed = self._session.scalars(wanted.execution_options(yield_per=1000))
+        return sum({file["digest"]: int(file["size_bytes"]) for files in listed for file in files}.values())
+
     def set_alias(self, model: str, alias: Alias) -> None:
         """See the port."""
         self._session.merge(AliasRow(tenant=self.tenant, model=model, **asdict(alias)))

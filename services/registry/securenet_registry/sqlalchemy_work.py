@@ -53,6 +53,12 @@ class WorkRecords:
         """See the port."""
         self._session.merge(UploadRow(tenant=self.tenant, **asdict(record)))
 
+    def announced_bytes(self, now_ns: int, besides: str) -> int:
+        """See the port."""
+        begun = (UploadRow.tenant == self.tenant, UploadRow.version == 0, UploadRow.expire_ns > now_ns)
+        headers = self._session.scalars(select(UploadRow.header).where(*begun, UploadRow.request_id != besides))
+        return sum(int(header["size_bytes"]) for header in headers)
+
     def put_report(self, report: ServingReport) -> None:
         """See the port."""
         self._session.merge(ReportRow(tenant=self.tenant, **asdict(report)))

@@ -18,8 +18,12 @@ from securenet_core.exceptions import (
     ResourceExhaustedError,
 )
 from securenet_core.principal import Principal
+from securenet_registry.artifacts.disk_store import DiskStore
+from securenet_registry.artifacts.signing import Signer
+from securenet_registry.changes import Changes
 from securenet_registry.model import ArtifactFormat
-from securenet_registry.registration import Registrar
+from securenet_registry.quota import Quota
+from securenet_registry.registration import Draft, Registrar
 from securenet_registry.sqlalchemy_ledger import SqlalchemyLedger
 from securenet_registry.uploads.inspection import Finding
 from securenet_registry.uploads.uploads import UploadHeader, Uploads
@@ -126,3 +130,48 @@ async def test_uploads_are_the_tenants_own_and_are_forgotten(uploads: Uploads, w
     uploads._expiry = -1
     uploads.forget_expired()
     assert not list((tmp_path / "uploads").iterdir())
+
+
+async def test_a_tenant_keeps_no_more_than_its_quota(
+    ledger: SqlalchemyLedger, registrar: Registrar, inspector: FakeInspector, who: Principal, tmp_path: Path
+) -> None:
+    uploads = Uploads(
+        ledger, registrar, inspector, tmp_path / "uploads", limit=1000, expiry=60, quota=Quota(len(DATA) * 3 // 2)
+    )
+    other, south = replace(HEADER, request_id="other"), replace(who, tenant="south")
+    with pytest.raises(FailedPreconditionError, match="ended after"):
+        await uploads.receive(who, HEADER, chunks(0, 60))
+    # What was announced counts from then on, but not against itself.
+    with pytest.raises(ResourceExhaustedError, match="200 bytes with what is kept already; at most 150"):
+        await uploads.receive(who, other, chunks())
+    assert (await uploads.receive(who, HEADER, chunks(60))).version == 1
+    with pytest.raises(ResourceExhaustedError, match="delete versions"):
+        await uploads.receive(who, other, chunks())
+    assert (await uploads.receive(south, other, chunks())).version == 1
+
+
+async def test_a_refused_upload_does_not_count(
+    ledger: SqlalchemyLedger, registrar: Registrar, inspector: FakeInspector, who: Principal, tmp_path: Path
+) -> None:
+    uploads = Uploads(ledger, registrar, inspector, tmp_path / "uploads", limit=1000, expiry=60, quota=Quota(len(DATA)))
+    inspector.finding = Finding(refusal="it is none")
+    with pytest.raises(FailedPreconditionError, match="it is none"):
+        await uploads.receive(who, HEADER, chunks())
+    inspector.finding = Finding()
+    assert (await uploads.receive(who, replace(HEADER, request_id="other"), chunks())).version == 1
+
+
+async def test_what_is_trained_keeps_within_the_quota_and_shared_bytes_count_once(  # noqa: PLR0917 - fixtures
+    ledger: SqlalchemyLedger, artifacts: DiskStore, signer: Signer, changes: Changes, who: Principal, tmp_path: Path
+) -> None:
+    registrar = Registrar(ledger, artifacts, signer, None, changes, quota=Quota(len(DATA) + 5))
+    files = {"model.skops": tmp_path / "model.skops", "more": tmp_path / "more"}
+    files["model.skops"].write_bytes(DATA)
+    for number in (1, 2):
+        files["more"].write_bytes(b"12345")
+        draft = Draft("flows", ArtifactFormat.SKOPS, "model.skops", files)
+        assert (await registrar.register(who, draft, lambda _tx, _version: None)).version == number
+    files["more"].write_bytes(b"another")
+    with pytest.raises(ResourceExhaustedError, match="112 bytes"):
+        await registrar.register(who, draft, lambda _tx, _version: None)
+    assert await ledger.read(who.tenant, lambda tx: tx.version("flows", 3)) is None

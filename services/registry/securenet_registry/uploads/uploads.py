@@ -24,6 +24,7 @@ from securenet_core.exceptions import (
 from securenet_core.principal import Principal
 from securenet_registry.ledger import Ledger, LedgerTransaction
 from securenet_registry.model import ArtifactFormat, ModelVersion, UploadRecord
+from securenet_registry.quota import Quota
 from securenet_registry.registration import Draft, Registrar
 from securenet_registry.training.evaluation import Metric
 from securenet_registry.uploads.inspection import Finding, Inspector
@@ -78,7 +79,15 @@ class Uploads:
     """
 
     def __init__(
-        self, ledger: Ledger, registrar: Registrar, inspector: Inspector, folder: Path, *, limit: int, expiry: float
+        self,
+        ledger: Ledger,
+        registrar: Registrar,
+        inspector: Inspector,
+        folder: Path,
+        *,
+        limit: int,
+        expiry: float,
+        quota: Quota = Quota(),  # noqa: B008 - it cannot be changed
     ) -> None:
         self._ledger = ledger
         self._registrar = registrar
@@ -86,6 +95,7 @@ class Uploads:
         self._folder = folder
         self._limit = limit
         self._expiry = expiry
+        self._quota = quota
         self._busy: set[Path] = set()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -104,7 +114,7 @@ class Uploads:
         Raises:
             InvalidArgumentError: the format is refused, the key was used for another upload, or the bytes are not those
                 that were announced.
-            ResourceExhaustedError: too large, or the disk is full.
+            ResourceExhaustedError: too large, over the tenant's quota, or the disk is full.
             OutOfRangeError: a chunk leaves a gap, or passes the announced size.
             FailedPreconditionError: the stream ended early, or the check found something.
             AbortedError: another stream sends the same upload now.
@@ -124,7 +134,7 @@ class Uploads:
             raise AbortedError("another stream sends this upload now", reason="UPLOAD_BUSY")
         self._busy.add(part)
         try:
-            await self._note(who, header, 0)
+            await self._begin(who, header)
             await self._store(part, header, chunks)
             return await self._finish(who, part, header)
         finally:
@@ -210,15 +220,24 @@ class Uploads:
         except (InvalidArgumentError, FailedPreconditionError):
             # These bytes will never do; the next try under the same key begins anew.
             await asyncio.to_thread(part.unlink, missing_ok=True)
+            await self._ledger.run(
+                who.tenant,
+                lambda tx: tx.put_upload(UploadRecord(header.request_id, header.document(), 0, time.time_ns())),
+            )
             raise
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         await asyncio.to_thread(part.unlink, missing_ok=True)
         return version
 
-    async def _note(self, who: Principal, header: UploadHeader, version: int) -> None:
-        record = UploadRecord(header.request_id, header.document(), version, self._expires())
-        await self._ledger.run(who.tenant, lambda tx: tx.put_upload(record))
+    async def _begin(self, who: Principal, header: UploadHeader) -> None:
+        record = UploadRecord(header.request_id, header.document(), 0, self._expires())
+
+        def work(tx: LedgerTransaction) -> None:
+            self._quota.check(tx, time.time_ns(), upload=header.request_id, more=header.size_bytes)
+            tx.put_upload(record)
+
+        await self._ledger.run(who.tenant, work)
 
     async def _version(self, who: Principal, model: str, number: int) -> ModelVersion | None:
         return await self._ledger.read(who.tenant, lambda tx: tx.version(model, number))
