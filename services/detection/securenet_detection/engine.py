@@ -144,21 +144,20 @@ class Engine:
         keys = state.repeats.keys(batch)
         parts = None if keys is None else state.repeats.sort(keys)
         if keys is None or parts is None:
-            return self._remember(state, keys, self._score(origin, state, batch, scorer, learn=True))
-        fresh = self._score(origin, state, batch.take(parts.fresh), scorer, learn=True)
+            return self._remember(state, self._score(origin, state, batch, scorer, learn=True, keys=keys))
+        fresh = self._score(origin, state, batch.take(parts.fresh), scorer, learn=True, keys=keys[parts.fresh])
         whole = Observation.of(batch, seed=self._seed, ordinal=0, learn=False)
         skipped, partly = _skipped(state, whole, scorer.anomaly)
-        fresh = self._remember(state, keys[parts.fresh], fresh)
+        fresh = self._remember(state, fresh)
         return MixedVerdicts(batch, fresh, parts, state.repeats, skipped=skipped, partly=partly)
 
     def _scorers(self) -> Scorers:
         return Scorers(self._models.current or _NO_MODEL, self._anomalies.current or _NO_ANOMALY_MODEL)
 
-    def _remember(self, state: FlowState, keys: NDArray[np.int64] | None, fresh: BatchVerdicts) -> BatchVerdicts:
-        if keys is None:
-            return fresh
-        state.repeats.keep(keys, fresh.threat_level, fresh.score, fresh.scorer, fresh.contributions())
-        return replace(fresh, keys=keys, repeats=state.repeats)
+    def _remember(self, state: FlowState, fresh: BatchVerdicts) -> BatchVerdicts:
+        if fresh.keys is not None:
+            state.repeats.keep(fresh.keys, fresh.threat_level, fresh.score, fresh.scorer, fresh.contributions())
+        return fresh
 
     def _score(
         self,
@@ -168,6 +167,7 @@ class Engine:
         scorer: Scorers,
         *,
         learn: bool,
+        keys: NDArray[np.int64] | None = None,
     ) -> BatchVerdicts:
         names = self._names.read(batch)
         seen = Observation.of(batch, seed=self._seed, ordinal=state.ordinal, learn=learn, names=names)
@@ -178,10 +178,16 @@ class Engine:
             observed = behaviour.observe(seen)
             if observed is not None:
                 columns.append((behaviour, observed.faded(self._half_life_ns)))
-        return self._judge(origin, state, seen, columns, scorer)
+        return self._judge(origin, state, seen, columns, scorer, keys)
 
-    def _judge(
-        self, origin: Origin, state: FlowState, seen: Observation, columns: Columns, scorer: Scorers
+    def _judge(  # noqa: PLR0917 - one call, from above
+        self,
+        origin: Origin,
+        state: FlowState,
+        seen: Observation,
+        columns: Columns,
+        scorer: Scorers,
+        keys: NDArray[np.int64] | None,
     ) -> BatchVerdicts:
         model = None if isinstance(scorer.model, Skipped) else scorer.model
         rows = len(seen)
@@ -227,6 +233,8 @@ class Engine:
             evidence_columns=columns,
             explanations=explanations,
             pieces=own,
+            keys=keys,
+            repeats=state.repeats,
         )
 
     def warm_up(self) -> None:
@@ -243,7 +251,7 @@ class Engine:
         contributions.warm_up()
         paths.warm_up()
         tree_scorer.warm_up()
-        self._judge(Origin(""), state, seen, columns, self._scorers())
+        self._judge(Origin(""), state, seen, columns, self._scorers(), None)
         keys = np.ones(rows, np.int64)
         state.repeats.keys(replace(batch, text={"flow_id": Dictionary.encode(["a"] * rows)}))
         state.repeats.sort(keys)

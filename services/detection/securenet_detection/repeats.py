@@ -210,7 +210,7 @@ def _hashes(texts: Dictionary) -> Int64:
 
 def _distinct_hashes(texts: Dictionary) -> Int64:
     """The same for columns of few values, each of which is looked at once."""
-    if len(texts.values) > len(texts.codes):
+    if len(texts.values) >= len(texts.codes):
         return _hashes(texts)
     lookup = np.zeros(len(texts.values) + 1, np.int64)
     lookup[:-1] = np.fromiter(map(hash, texts.values), np.int64, len(texts.values))

@@ -119,7 +119,9 @@ class Dictionary:
     def in_order(self) -> bool:
         """Whether row i holds value i, as where sensors send a text a row."""
         codes = self.codes
-        return bool(len(self.values) == len(codes) > 0 and codes[0] == 0 and (codes[1:] > codes[:-1]).all())
+        if not len(self.values) == len(codes) > 0 or codes[0] != 0:
+            return False
+        return len(codes) == 1 or bool((codes[1:] > codes[:-1]).all())
 
     def decode(self) -> list[str | None]:
         """One text or None a row."""
