@@ -126,6 +126,8 @@ class Ledger:
         self._flushing: asyncio.Task[None] | None = None
         self._closed = False
         self._changed = asyncio.Event()
+        # Of watchers, one a turn of the event loop goes on: all at once, they would hold up every call.
+        self._door = asyncio.Lock()
         self._looks: dict[tuple[str, int, asyncio.Event], asyncio.Future[Changes]] = {}
 
     def check_room(self) -> None:
@@ -313,6 +315,8 @@ class Ledger:
             for finding in changes.findings:
                 position = finding.change
                 if finding.threat_level >= min_threat_level:
+                    async with self._door:
+                        await asyncio.sleep(0)
                     yield finding, position
                     silent_since = time.monotonic()
             if changes.findings:

@@ -449,6 +449,31 @@ async def test_watchers_look_at_the_store_together(ledger: Any) -> None:
         await watch.aclose()
 
 
+async def test_watchers_go_on_one_after_another_so_that_calls_get_their_turn(ledger: Any) -> None:
+    turn = 0
+    told: list[int] = []
+
+    async def count() -> None:
+        nonlocal turn
+        while True:
+            await asyncio.sleep(0)
+            turn += 1
+
+    async def watch() -> None:
+        async for _ in ledger.watch("t", None, existing=True, min_threat_level=0):
+            told.append(turn)
+
+    watching = [asyncio.create_task(watch()) for _ in range(20)]
+    counting = asyncio.create_task(count())
+    await ledger.record([sighting(), sighting("10.0.0.6")])
+    while len(told) < 40:
+        await asyncio.sleep(0)
+    assert max(map(told.count, told)) <= 2
+    for task in (*watching, counting):
+        task.cancel()
+    await asyncio.gather(*watching, counting, return_exceptions=True)
+
+
 async def test_sweeping_ends_suppressions_and_tells_watchers(database: Any) -> None:
     now = [NOW]
     ledger = Ledger(SqlalchemyFindingStore(database.engine), limit=10, clock_ns=lambda: now[0])
