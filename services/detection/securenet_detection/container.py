@@ -29,6 +29,7 @@ from securenet_detection.grpc_owners import OwnedServicer, Owners
 from securenet_detection.intel.feeds import Limits
 from securenet_detection.intel.library import IntelLibrary, LibraryLimits
 from securenet_detection.load import Load
+from securenet_detection.models import onnx_classifier
 from securenet_detection.models.anomaly import ANOMALY
 from securenet_detection.models.detector import MODEL
 from securenet_detection.models.drift import DriftWatch
@@ -37,7 +38,6 @@ from securenet_detection.models.follower import ModelFollower
 from securenet_detection.models.grpc_model_source import GrpcModelSource
 from securenet_detection.models.interface import Artifact, Promotion
 from securenet_detection.models.loading import load_model
-from securenet_detection.models.onnx_classifier import load_onnx
 from securenet_detection.models.onnx_trees import read_trees
 from securenet_detection.models.serving import ModelSlot, ServingModel
 from securenet_detection.models.verification import TrustedKey
@@ -125,6 +125,7 @@ async def _follow_registry(
         yield None
         return
     channel_settings = _channel(settings, settings.registry)
+    await asyncio.to_thread(onnx_classifier.warm_up)
     async with open_aio_channel(channel_settings) as channel:
         source = partial(
             GrpcModelSource,
@@ -160,7 +161,7 @@ def _load(artifact: Artifact, promotion: Promotion, begun: float, *, kind: str =
     return load_model(
         artifact,
         promotion,
-        load=load_onnx,
+        load=onnx_classifier.load_onnx,
         trees=read_trees,
         schema_hash=SCHEMA_HASH,
         names=[feature.name for feature in FEATURES],

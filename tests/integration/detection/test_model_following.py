@@ -6,6 +6,8 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
+import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -288,3 +290,30 @@ async def test_a_download_is_checked_beside_the_event_loop(
     assert artifacts[0].path.read_bytes() == registry.versions[1][0]
     assert len(key.threads) == 2
     assert threading.main_thread() not in key.threads
+
+
+async def test_the_runtime_of_models_is_there_before_the_first_call(tmp_path: Path) -> None:
+    # Loading it holds the interpreter for a tenth of a second, also from another thread.
+    program = (
+        "import asyncio, sys\n"
+        "from securenet_core.containers import Runtime\n"
+        "from securenet_detection.container import DetectionContainer\n"
+        "from securenet_detection.settings import DetectionSettings\n"
+        "async def main():\n"
+        "    container = DetectionContainer(settings=DetectionSettings(), runtime=Runtime())\n"
+        "    await container.init_resources()\n"
+        "    print('onnxruntime' in sys.modules)\n"
+        "    await container.shutdown_resources()\n"
+        "asyncio.run(main())\n"
+    )
+    told = []
+    for registry_address in ("127.0.0.1:1", ""):
+        environment = {**os.environ, "SECURENET_DETECTION_DATA_DIR": str(tmp_path)}
+        if registry_address:
+            environment["SECURENET_DETECTION_REGISTRY"] = registry_address
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, env=environment, stdout=asyncio.subprocess.PIPE
+        )
+        answer, _ = await process.communicate()
+        told.append(answer.decode().split()[-1])
+    assert told == ["True", "False"]

@@ -62,3 +62,8 @@ def load_onnx(path: Path, *, input_name: str, output_name: str, columns: int) ->
     except Exception as error:
         raise ModelRejectedError(f"ONNX Runtime: {str(error)[:200]}", reason="UNREADABLE") from error
     return classifier
+
+
+def warm_up() -> None:
+    """Loads the runtime, which holds the interpreter for a tenth of a second: before calls come, not with a model."""
+    import onnxruntime  # noqa: F401, PLC0415 - as above

@@ -460,18 +460,19 @@ async def test_watchers_go_on_one_after_another_so_that_calls_get_their_turn(led
             turn += 1
 
     async def watch() -> None:
-        async for _ in ledger.watch("t", None, existing=True, min_threat_level=0):
+        findings = ledger.watch("t", None, existing=True, min_threat_level=0)
+        for _ in range(2):
+            await anext(findings)
             told.append(turn)
+        await findings.aclose()
 
     watching = [asyncio.create_task(watch()) for _ in range(20)]
     counting = asyncio.create_task(count())
     await ledger.record([sighting(), sighting("10.0.0.6")])
-    while len(told) < 40:
-        await asyncio.sleep(0)
+    await asyncio.gather(*watching)
+    assert len(told) == 40
     assert max(map(told.count, told)) <= 2
-    for task in (*watching, counting):
-        task.cancel()
-    await asyncio.gather(*watching, counting, return_exceptions=True)
+    counting.cancel()
 
 
 async def test_sweeping_ends_suppressions_and_tells_watchers(database: Any) -> None:
