@@ -39,6 +39,9 @@ REPUTATION_DOMAINS: Final = (
 
 _MODEL: Final = "dga_names.npz"
 
+#: Names of which is remembered what was read of them.
+_REMEMBERED: Final = 1 << 12
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QueriedNames:
@@ -68,6 +71,7 @@ class NameReader:
         suffixes: the public suffixes and their kinds.
         local: further suffixes of one's own network.
         reputation: further domains of reputation services.
+        remembered: names of which is remembered what was read of them.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class NameReader:
         suffixes: Callable[[], Sequence[tuple[bytes, int]]],
         local: Sequence[str],
         reputation: Sequence[str],
+        remembered: int = _REMEMBERED,
     ) -> None:
         self._seed = seed
         self._suffixes = suffixes
@@ -87,6 +92,8 @@ class NameReader:
         self._rules: Int64 | None = None
         self._weights = np.zeros(1, np.float32)
         self._shapes = np.zeros(kernels.SHAPES + 1)
+        self._places: dict[str, int] = {}
+        self._table = np.zeros((remembered, kernels.COLUMNS), np.int64)
 
     def read(self, batch: FlowBatch) -> QueriedNames | None:
         """What is known of the names that the rows asked for; None where no row asked."""
@@ -104,18 +111,42 @@ class NameReader:
         used[column.codes] = True
         used[-1] = False
         kept = np.flatnonzero(used)
-        texts = [_octets(column.values[code]) for code in kept.tolist()]
-        offsets = np.zeros(len(texts) + 1, np.int64)
-        np.cumsum([len(text) for text in texts], out=offsets[1:])
-        out = np.zeros((len(texts) + 1, kernels.COLUMNS), np.int64)
-        kernels.read_names(
-            np.frombuffer(b"".join(texts) + b"\0", np.uint8).copy(), offsets, self._seed, self._rules, self._weights,
-            self._shapes, out[:-1],
-        )  # fmt: skip
+        # Only the end of a name is read, so nothing longer is remembered.
+        names = [column.values[code][-_LONGEST:] for code in kept.tolist()]
+        out = np.zeros((len(names) + 1, kernels.COLUMNS), np.int64)
+        out[:-1] = self._recall(names, self._rules)
         again = np.cumsum(used) - 1
-        again[~used] = len(texts)
+        again[~used] = len(names)
         found: Int64 = out[again[column.codes]]
         return found
+
+    def _recall(self, names: list[str], rules: Int64) -> Int64:
+        """int64 (m, COLUMNS): what is known of names. Most were asked for a moment ago, and reading one takes long."""
+        places = self._places
+        rows = list(map(places.get, names))
+        if None in rows:
+            fresh = list(dict.fromkeys(name for name, row in zip(names, rows, strict=True) if row is None))
+            if len(places) + len(fresh) > len(self._table):
+                places.clear()
+                fresh = list(dict.fromkeys(names))
+            if len(fresh) > len(self._table):
+                return self._read(names, rules)
+            begin, end = len(places), len(places) + len(fresh)
+            self._table[begin:end] = self._read(fresh, rules)
+            places.update(zip(fresh, range(begin, end), strict=True))
+            rows = list(map(places.get, names))
+        return self._table[np.array(rows, np.int64)]
+
+    def _read(self, names: list[str], rules: Int64) -> Int64:
+        texts = [_octets(name) for name in names]
+        offsets = np.zeros(len(texts) + 1, np.int64)
+        np.cumsum([len(text) for text in texts], out=offsets[1:])
+        out = np.zeros((len(texts), kernels.COLUMNS), np.int64)
+        kernels.read_names(
+            np.frombuffer(b"".join(texts) + b"\0", np.uint8).copy(), offsets, self._seed, rules, self._weights,
+            self._shapes, out,
+        )  # fmt: skip
+        return out
 
     def _load(self) -> Int64:
         with np.load(files("securenet_detection.behaviours").joinpath(_MODEL).open("rb")) as model:

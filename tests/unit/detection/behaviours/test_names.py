@@ -94,3 +94,13 @@ def test_a_piece_of_a_batch_reads_only_what_its_rows_use(reader: NameReader) -> 
 def test_rows_without_a_name_know_nothing(reader: NameReader) -> None:
     column = Dictionary(np.array([-1, 0, -1], np.int32), ("www.example.com",))
     assert reader.known(column)[:, columns.NAME].astype(bool).tolist() == [False, True, False]
+
+
+def test_what_is_remembered_of_names_is_what_is_read_of_them(reader: NameReader) -> None:
+    few = NameReader(seed=7, suffixes=public_suffixes, local=(), reputation=(), remembered=4)
+    batches = [["a.com", "b.co.uk", "a.com"], ["b.co.uk", "c.a.com"], ["d.com", "e.com", "a.com"],
+               [f"{at}.example.org" for at in range(6)], ["a.com", "x" * 300 + ".example.org"]]  # fmt: skip
+    for batch in batches:
+        at_once = few.known(Dictionary(np.arange(len(batch), dtype=np.int32), tuple(batch)))
+        assert at_once.tolist() == [known(reader, name)[0].tolist() for name in batch]
+        assert len(few._places) <= 4
