@@ -14,6 +14,7 @@ from securenet_registry.model import (
     ModelEvent,
     ModelVersion,
     Promotion,
+    Retraction,
     ServingReport,
     UploadRecord,
 )
@@ -47,7 +48,7 @@ class LedgerTransaction(Protocol):
         """Adds a model without versions."""
 
     def delete_model(self, name: str) -> int:
-        """Removes a model with all that hangs on it; answers how many versions it had."""
+        """Removes a model with all that hangs on it, here and in time in MLflow; answers how many versions it had."""
 
     def take_version_number(self, model: str, now_ns: int) -> int:
         """The next version number, which nobody gets again."""
@@ -65,10 +66,13 @@ class LedgerTransaction(Protocol):
         """Adds a version under a number that was taken."""
 
     def set_mirror(self, model: str, number: int, run_id: str, mirror_version: int) -> None:
-        """Notes where MLflow keeps a version."""
+        """Notes where MLflow keeps a version; of one that is gone meanwhile, that it is to be removed there."""
 
     def delete_version(self, model: str, number: int) -> None:
-        """Removes a version."""
+        """Removes a version, here and in time in MLflow."""
+
+    def forget_retraction(self, retraction: Retraction) -> None:
+        """Notes that MLflow has it no more."""
 
     def stored_bytes(self) -> int:
         """Bytes of all blobs that versions of the tenant refer to, each counted once."""
@@ -176,6 +180,9 @@ class Ledger(Protocol):
 
     async def mirrored_models(self) -> Sequence[Model]:
         """Models of all tenants that have a version in MLflow."""
+
+    async def retractions(self) -> Sequence[Retraction]:
+        """What MLflow has still of versions of all tenants that are gone."""
 
     async def references(self) -> References:
         """What may not be collected."""

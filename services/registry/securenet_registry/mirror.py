@@ -16,14 +16,14 @@ from securenet_registry.artifacts.signing import Signer
 from securenet_registry.artifacts.store import ArtifactStore
 from securenet_registry.changes import ANYTHING, Changes, woken
 from securenet_registry.ledger import Ledger, LedgerTransaction
-from securenet_registry.model import Model, ModelVersion
+from securenet_registry.model import Model, ModelVersion, Retraction
 from securenet_registry.tracking import Mirrored, ModelTracking
 
 _log = get_logger(__name__)
 
 
 class Mirror:
-    """Logs versions that MLflow lacks and points its aliases where ours point.
+    """Logs versions that MLflow lacks, points its aliases where ours point, and removes there what is gone here.
 
     Args:
         seconds: between two looks without a reason.
@@ -72,7 +72,7 @@ class Mirror:
         self._thread.submit(self._ping)
 
     async def reconcile(self) -> None:
-        """One look: versions first, then aliases."""
+        """One look: versions first, then aliases, then what is gone here."""
         async with self._busy:
             await self._reconcile()
 
@@ -94,6 +94,11 @@ class Mirror:
                 await self._mirror_aliases(model)
             except Exception as error:  # noqa: BLE001 - likewise
                 failures.append(error)
+        for retraction in await self._ledger.retractions():
+            try:
+                await self._take_back(retraction)
+            except Exception as error:  # noqa: BLE001 - likewise
+                failures.append(error)
         if failures:
             raise failures[0]
 
@@ -103,6 +108,10 @@ class Mirror:
             version.tenant,
             lambda tx: tx.set_mirror(version.model, version.version, mirrored.run_id, mirrored.version),
         )
+
+    async def _take_back(self, retraction: Retraction) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._tracking.retract, retraction)
+        await self._ledger.run(retraction.tenant, lambda tx: tx.forget_retraction(retraction))
 
     async def _mirror_aliases(self, model: Model) -> None:
         def pointed_at(tx: LedgerTransaction) -> dict[str, int]:

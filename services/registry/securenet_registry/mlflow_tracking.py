@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from securenet_core.exceptions import SecurenetError, UnavailableError
 from securenet_registry.artifacts.manifest import Manifest
-from securenet_registry.model import ArtifactFormat, ModelVersion
+from securenet_registry.model import ArtifactFormat, ModelVersion, Retraction
 from securenet_registry.tracking import Mirrored
 from securenet_registry.training.recipe import TREE_TYPES
 
@@ -49,6 +49,19 @@ class MlflowTracking:
         """See the port."""
         with self._reaching():
             return self._log_version(self._client(), version, manifest, files)
+
+    def retract(self, retraction: Retraction) -> None:
+        """See the port. A run is only marked as deleted: `mlflow gc` takes its files."""
+        name = _name(retraction.tenant, retraction.model)
+        with self._reaching():
+            client = self._client()
+            with _gone_already():
+                client.delete_model_version(name, str(retraction.mirror_version))
+            with _gone_already():
+                client.delete_run(retraction.run_id)
+            if not client.search_model_versions(f"name = '{name}'", max_results=1):
+                with _gone_already():
+                    client.delete_registered_model(name)
 
     def aliases(self, tenant: str, model: str) -> Mapping[str, int]:
         """See the port."""
@@ -176,6 +189,17 @@ class MlflowTracking:
             client.set_tag(run_id, f"securenet.data.{index}", f"{capture['name']} sha256:{capture['sha256']}"[:5000])
         for name, number in manifest.runtime.items():
             client.set_tag(run_id, f"securenet.runtime.{name}", number)
+
+
+@contextmanager
+def _gone_already() -> Iterator[None]:
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - loaded by now
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_STATE"}:
+            raise
 
 
 def _shown(uri: str) -> str:

@@ -260,6 +260,16 @@ class UploadRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Retraction:
+    """A version that is gone here and stands in MLflow still: under which number there, and with which run."""
+
+    tenant: str
+    model: str
+    mirror_version: int
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class VersionReference:
     """Which version a name means: its number, else an alias, else a digest."""
 

@@ -15,12 +15,14 @@ from securenet_registry.ledger import LedgerTransaction, References
 from securenet_registry.model import (
     Model,
     ModelVersion,
+    Retraction,
     VersionState,
 )
 from securenet_registry.sqlalchemy_history import HistoryRecords
 from securenet_registry.sqlalchemy_models import ModelRecords
 from securenet_registry.sqlalchemy_rows import training_of, version_of
 from securenet_registry.sqlalchemy_tables import (
+    RetractionRow,
     TrainingRow,
     VersionRow,
 )
@@ -80,6 +82,15 @@ class SqlalchemyLedger:
             return [model for model in found if model is not None]
 
         return await self._database.run(unit)
+
+    async def retractions(self) -> Sequence[Retraction]:
+        """See the port."""
+        wanted = select(RetractionRow).limit(1000)
+        return await self._database.run(
+            lambda session: [
+                Retraction(row.tenant, row.model, row.mirror_version, row.run_id) for row in session.scalars(wanted)
+            ]
+        )
 
     async def references(self) -> References:
         """See the port."""

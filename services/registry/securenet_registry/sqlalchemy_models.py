@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from securenet_registry.model import (
     Alias,
     Model,
     ModelVersion,
+    Retraction,
 )
 from securenet_registry.sqlalchemy_rows import version_of
 from securenet_registry.sqlalchemy_tables import (
@@ -20,6 +21,7 @@ from securenet_registry.sqlalchemy_tables import (
     ModelRow,
     PromotionRow,
     ReportRow,
+    RetractionRow,
     VersionRow,
 )
 
@@ -59,6 +61,7 @@ class ModelRecords:
     def delete_model(self, name: str) -> int:
         """See the port."""
         count = self._count_versions([name]).get(name, 0)
+        self._retract(self._own_versions(name))
         for table in (VersionRow, AliasRow, PromotionRow, ReportRow):
             self._session.execute(delete(table).where(table.tenant == self.tenant, table.model == name))
         self._session.execute(delete(ModelRow).where(ModelRow.tenant == self.tenant, ModelRow.name == name))
@@ -120,13 +123,35 @@ class ModelRecords:
 
     def set_mirror(self, model: str, number: int, run_id: str, mirror_version: int) -> None:
         """See the port."""
-        mine = (VersionRow.tenant == self.tenant, VersionRow.model == model, VersionRow.version == number)
-        self._session.execute(update(VersionRow).where(*mine).values(run_id=run_id, mirror_version=mirror_version))
+        row = self._session.get(VersionRow, (self.tenant, model, number))
+        if row is None:
+            self._session.merge(
+                RetractionRow(tenant=self.tenant, model=model, mirror_version=mirror_version, run_id=run_id)
+            )
+        else:
+            row.run_id, row.mirror_version = run_id, mirror_version
+        self._session.flush()
 
     def delete_version(self, model: str, number: int) -> None:
         """See the port."""
+        self._retract(self._own_versions(model).where(VersionRow.version == number))
         mine = (VersionRow.tenant == self.tenant, VersionRow.model == model, VersionRow.version == number)
         self._session.execute(delete(VersionRow).where(*mine))
+
+    def forget_retraction(self, retraction: Retraction) -> None:
+        """See the port."""
+        row = self._session.get(RetractionRow, (self.tenant, retraction.model, retraction.mirror_version))
+        if row is not None:
+            self._session.delete(row)
+
+    def _retract(self, wanted: Any) -> None:
+        for row in self._session.scalars(wanted):
+            if row.mirror_version is not None:
+                self._session.add(
+                    RetractionRow(
+                        tenant=self.tenant, model=row.model, mirror_version=row.mirror_version, run_id=row.run_id
+                    )
+                )
 
     def stored_bytes(self) -> int:
         """See the port."""

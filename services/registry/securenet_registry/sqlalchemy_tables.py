@@ -73,6 +73,17 @@ class VersionRow(Base):
     create_ns: Mapped[int]
 
 
+class RetractionRow(Base):
+    """A version that is gone here and stands in MLflow still."""
+
+    __tablename__ = "retractions"
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    mirror_version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    run_id: Mapped[str]
+
+
 class AliasRow(Base):
     """Where an alias points now."""
 

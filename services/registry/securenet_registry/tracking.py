@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from securenet_registry.artifacts.manifest import Manifest
-from securenet_registry.model import ModelVersion
+from securenet_registry.model import ModelVersion, Retraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,9 @@ class ModelTracking(Protocol):
     def log_version(self, version: ModelVersion, manifest: Manifest, files: Mapping[str, Path]) -> Mirrored:
         """Logs a version as a run with parameters, metrics and files, and registers it. A version that is there
         already, by its tags, is not logged twice."""
+
+    def retract(self, retraction: Retraction) -> None:
+        """Removes what was logged of a version, and its model with the last one; nothing where it is gone already."""
 
     def aliases(self, tenant: str, model: str) -> Mapping[str, int]:
         """Where each alias points, by the tool's numbers."""

@@ -19,6 +19,7 @@ from securenet_core.channels import ChannelSettings, open_aio_channel
 from securenet_core.exceptions import UnavailableError
 from securenet_registry.container import DEFINITION
 from securenet_registry.mlflow_tracking import MlflowTracking
+from securenet_registry.model import Retraction
 from securenet_registry.settings import RegistrySettings
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -95,6 +96,18 @@ async def until_champion_is(uri: str, version: str) -> dict[str, Any]:
             await asyncio.sleep(0.2)
 
 
+async def until_there_are(uri: str, versions: set[str]) -> None:
+    from mlflow import MlflowClient  # noqa: PLC0415 - takes seconds
+
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    async with asyncio.timeout(60):
+        while True:
+            found = await asyncio.to_thread(client.search_model_versions, "name = 'default.flows'")
+            if {version.tags["securenet.version"] for version in found} == versions:
+                return
+            await asyncio.sleep(0.2)
+
+
 async def test_train_and_promote_are_seen_by_plain_clients_also_after_the_server_was_away(
     mlflow_server: MlflowServer, tmp_path: Path, captures: list[str], helpers: Any
 ) -> None:
@@ -120,6 +133,11 @@ async def test_train_and_promote_are_seen_by_plain_clients_also_after_the_server
         await until_champion_is(mlflow_server.uri, second.name)
         assert await _run_id(stub, second.name)
 
+        third = await helpers.train(stub, captures)
+        await until_there_are(mlflow_server.uri, {first.name, second.name, third.name})
+        await stub.DeleteModelVersion(registry_pb2.DeleteModelVersionRequest(name=third.name, reason="not needed"))
+        await until_there_are(mlflow_server.uri, {first.name, second.name})
+
 
 async def test_a_server_that_was_never_there_is_named_although_nothing_is_to_be_mirrored(tmp_path: Path) -> None:
     uri = "http://anna:secret@127.0.0.1:1"
@@ -133,6 +151,23 @@ def test_a_call_to_a_server_that_is_away_is_unavailable(tmp_path: Path) -> None:
     tracking = MlflowTracking("http://127.0.0.1:1", tmp_path, "securenet-ml")
     with pytest.raises(UnavailableError, match=r"MLFLOW_TRACKING_URI http://127\.0\.0\.1:1"):
         tracking.ping()
+
+
+def test_the_last_version_takes_its_model_along_and_none_is_missed_twice(tmp_path: Path) -> None:
+    from mlflow import MlflowClient  # noqa: PLC0415 - takes seconds
+
+    uri = f"sqlite:///{tmp_path}/mlflow.sqlite"
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    run_id = client.create_run("0").info.run_id
+    client.create_registered_model("north.flows")
+    for _ in range(2):
+        client.create_model_version("north.flows", source=f"runs:/{run_id}/model", run_id=run_id)
+    tracking = MlflowTracking(uri, tmp_path, "securenet-ml")
+    for number, left in ((1, 1), (1, 1), (2, 0), (2, 0)):
+        tracking.retract(Retraction("north", "flows", number, run_id))
+        assert len(client.search_model_versions("name = 'north.flows'")) == left
+    assert client.search_registered_models() == []
+    assert client.get_run(run_id).info.lifecycle_stage == "deleted"
 
 
 async def _run_id(stub: Any, name: str) -> str:

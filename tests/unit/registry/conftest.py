@@ -14,7 +14,7 @@ from securenet_registry.artifacts.disk_store import DiskStore
 from securenet_registry.artifacts.manifest import Manifest
 from securenet_registry.artifacts.signing import Signer
 from securenet_registry.changes import Changes
-from securenet_registry.model import ModelVersion
+from securenet_registry.model import ModelVersion, Retraction
 from securenet_registry.registration import Registrar
 from securenet_registry.sqlalchemy_ledger import SqlalchemyLedger
 from securenet_registry.tracking import Mirrored
@@ -27,6 +27,7 @@ class FakeTracking:
         self.versions: dict[str, list[str]] = {}
         self.pointed: dict[str, dict[str, int]] = {}
         self.away = False
+        self.retracted: list[Retraction] = []
         self.remote = False
 
     def log_version(self, version: ModelVersion, manifest: Manifest, files: Mapping[str, Path]) -> Mirrored:
@@ -36,6 +37,10 @@ class FakeTracking:
         if version.resource not in known:
             known.append(version.resource)
         return Mirrored(f"run-{version.version}", known.index(version.resource) + 1)
+
+    def retract(self, retraction: Retraction) -> None:
+        self.ping()
+        self.retracted.append(retraction)
 
     def aliases(self, tenant: str, model: str) -> Mapping[str, int]:
         self.ping()

@@ -13,7 +13,7 @@ from securenet_registry.artifacts.disk_store import DiskStore
 from securenet_registry.artifacts.signing import Signer
 from securenet_registry.changes import Changes
 from securenet_registry.mirror import Mirror
-from securenet_registry.model import Alias, ArtifactFormat
+from securenet_registry.model import Alias, ArtifactFormat, Retraction
 from securenet_registry.registration import Draft, Registrar
 from securenet_registry.sqlalchemy_ledger import SqlalchemyLedger
 
@@ -88,3 +88,32 @@ async def test_tracking_may_be_away_and_come_back(
             await asyncio.sleep(0.01)
     await mirror.stop()
     assert tracking.versions == {"north.flows": ["models/flows/versions/1"]}
+
+
+async def test_what_is_gone_here_is_removed_there(  # noqa: PLR0917 - fixtures
+    mirror: Mirror, registrar: Registrar, ledger: SqlalchemyLedger, who: Principal, tracking: Any, tmp_path: Path
+) -> None:
+    for text in ("x", "y", "z"):
+        await register(registrar, who, tmp_path, text)
+    await mirror.reconcile()
+    await ledger.run("north", lambda tx: tx.delete_version("flows", 2))
+    tracking.away = True
+    with pytest.raises(ConnectionError):
+        await mirror.reconcile()
+    tracking.away = False
+    await mirror.reconcile()
+    await mirror.reconcile()
+    assert tracking.retracted == [Retraction("north", "flows", 2, "run-2")]
+    assert await ledger.run("north", lambda tx: tx.delete_model("flows")) == 2
+    await mirror.reconcile()
+    assert {one.mirror_version for one in tracking.retracted} == {1, 2, 3}
+    assert await ledger.retractions() == []
+
+
+async def test_a_version_that_went_while_it_was_logged_is_removed_there(
+    registrar: Registrar, ledger: SqlalchemyLedger, who: Principal, tmp_path: Path
+) -> None:
+    await register(registrar, who, tmp_path)
+    await ledger.run("north", lambda tx: tx.delete_version("flows", 1))
+    await ledger.run("north", lambda tx: tx.set_mirror("flows", 1, "run", 1))
+    assert await ledger.retractions() == [Retraction("north", "flows", 1, "run")]
