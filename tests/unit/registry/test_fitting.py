@@ -61,6 +61,13 @@ def test_one_capture_is_split_by_time() -> None:
     assert value(trained, "mcc") > 0.8
 
 
+@pytest.mark.parametrize("captures", [(0.4,), (0.3, 0.4, 0.2)])
+def test_what_an_exporter_never_tells_is_no_hindrance(captures: Sequence[float]) -> None:
+    data = dataset(*captures, rows=400)
+    data.x[:, 3] = np.nan
+    assert value(train(data), "mcc") > 0.8
+
+
 def test_the_later_part_grows_until_it_holds_both_classes() -> None:
     data = dataset(0.3, rows=400)
     early = Dataset(

@@ -211,7 +211,8 @@ def _fit(dataset: Dataset, rows: NDArray[np.int64], spec: TrainingSpec) -> Any:
     match spec.estimator:
         case Estimator.HIST_GRADIENT_BOOSTING:
             boosting = HistGradientBoostingClassifier(random_state=spec.seed, early_stopping=False, **params)
-            return boosting.fit(x, y, sample_weight=weight)
+            # It cannot bin a column without any value (an exporter that tells no states); of one value it learns nothing.
+            return boosting.fit(np.where(np.isnan(x).all(axis=0), np.float32(0), x), y, sample_weight=weight)
         case Estimator.RANDOM_FOREST:
             forest = RandomForestClassifier(random_state=spec.seed, n_jobs=-1, **params)
             # Threads pay off in fitting and cost three times the work in scoring one flow.
