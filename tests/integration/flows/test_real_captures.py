@@ -35,6 +35,7 @@ COUNTED = [
     ("zeek-labelled/003-zeek-scenario-malicious/conn.log.gz", Format.ZEEK_TSV, 361, 0),
     ("slips/test2-malicious.binetflow.gz", Format.ARGUS, 6751, 0),
     ("slips/test5-mixed.binetflow.gz", Format.ARGUS, 298, 2),
+    ("nsl-kdd/KDDTrain+_20Percent.txt.gz", Format.NSL_KDD, 25_192, 0),
     ("slips/test10-mixed-zeek-dir/conn.log", Format.ZEEK_TSV, 141, 0),
     ("slips/test9-mixed-zeek-dir/conn.log.gz", Format.ZEEK_JSON, 576, 0),
     ("unsw-nb15-raw/1_0-1_mix_time.csv.gz", Format.UNSW_NB15, 10_000, 0),
@@ -48,7 +49,6 @@ COUNTED = [
 ]
 
 REFUSED = [
-    ("nsl-kdd/KDDTrain+.txt.gz", "NSL-KDD has neither addresses nor times"),
     ("slips/test1-malicious.nfdump", "nfdump's binary form"),
     ("zeek-zat-samples/http.log.corrupt.gz", "gzip stream ends in the middle"),
     ("rita/text_file/conn.log", "not a flow log: text in no known form, beginning 'Lorem ipsum"),

@@ -69,6 +69,7 @@ UNSW = (
     b"srcip,sport,dstip,dsport,proto,state,dur,sbytes,dbytes,Stime,attack_cat,Label\n"
     b"192.0.2.1,0x000b,192.0.2.2,53,udp,CON,0.5,132,164,1421927414, Exploits ,1\n"
 )
+KDD = b"2,tcp,ftp_data,SF,491,0" + b",0" * 35 + b",normal,20\n0,udp,private,SF,146,7" + b",0" * 35 + b",satan,1\n"
 SAMPLES = {
     Format.ZEEK_TSV: (ZEEK, "conn"),
     Format.ZEEK_JSON: (JSON, "conn"),
@@ -78,6 +79,7 @@ SAMPLES = {
     Format.NFDUMP_CSV: (NFDUMP, ""),
     Format.CICFLOWMETER: (CIC, ""),
     Format.UNSW_NB15: (UNSW, ""),
+    Format.NSL_KDD: (KDD, "43"),
 }
 #: What makes trouble where it comes in.
 TROUBLE = [

@@ -71,6 +71,32 @@ def test_the_operating_point_of_rows_that_are_all_benign_is_the_highest() -> Non
     assert operating_point(np.full(4, 0.1), np.zeros(4, np.bool_), np.ones(4)) == 0.5
 
 
+@pytest.mark.parametrize(
+    ("benign", "highest", "point"),
+    [(1999, 0.2, 0.2), (1999, 0.01, 0.05), (1999, 0.5, 0.5), (99, 0.2, 0.5)],
+    ids=["above the benign rows", "not too near to none", "not above a half", "too few benign rows"],
+)
+def test_the_point_is_low_where_benign_rows_stay_low(benign: int, highest: float, point: float) -> None:
+    malicious = np.arange(benign + 500) >= benign
+    score = np.append(np.linspace(0, highest, benign), np.full(500, 0.97))
+    assert operating_point(score, malicious, np.ones(len(score))) == pytest.approx(point, abs=highest / 100)
+
+
+def test_one_benign_row_in_a_thousand_may_be_above_the_low_point() -> None:
+    malicious = np.arange(3500) >= 3000
+    score = np.where(malicious, 0.97, 0.1)
+    score[:3] = (0.3, 0.4, 0.45)
+    assert 0.1 < operating_point(score, malicious, np.ones(3500)) < 0.11
+
+
+def test_what_the_low_point_may_alarm_is_for_the_caller_to_say() -> None:
+    malicious = np.arange(3500) >= 3000
+    score = np.where(malicious, 0.97, 0.1)
+    score[:20] = 0.4
+    assert 0.4 < operating_point(score, malicious, np.ones(3500)) < 0.41
+    assert 0.1 < operating_point(score, malicious, np.ones(3500), below=0.01) < 0.11
+
+
 def test_the_operating_point_is_marked_in_the_table() -> None:
     rng = np.random.default_rng(3)
     malicious = rng.random(3000) < 0.3

@@ -23,10 +23,12 @@ _HIGH_PRECISION: Final = 0.99
 #: all right are the fewest that show a precision of 0.99.
 _Z: Final = 1.96
 
-#: From here on malicious is more likely than not; the lowest point from which a model may say MEDIUM.
+#: From here on malicious is more likely than not; a model says MEDIUM from here where its training says nothing else.
 _MEDIUM: Final = 0.5
 
-#: The highest such point: above it there must be room for HIGH.
+#: The lowest and the highest point that a training may say: above the one benign flows are rare, and above the other
+#: there must be room for HIGH.
+_LOWEST_MEDIUM: Final = 0.05
 _HIGHEST_MEDIUM: Final = 0.989
 
 _POINTS: Final = 100_000
@@ -86,7 +88,8 @@ class OperatingPoints:
         """Reads `[{"score": p, "precision": q, "tpr": …, "alarms": n}, …]`, rising, of held-out rows.
 
         The model says MEDIUM from the row that the training marked as its operating point, and from a half where none
-        is marked: what is as likely as not in a capture full of attacks is not in a network that has few.
+        is marked: what is as likely as not in a capture full of attacks is not in a network that has few, and where
+        benign rows stay far below a half, what lies between them and the known attacks may be another kind of attack.
 
         The model may say HIGH from the lowest score for which two witnesses speak: its calibration (the score itself
         is at least 0.99) and the held-out captures. Of those the alarms are taken in bands from the top down, each as
@@ -123,7 +126,7 @@ class OperatingPoints:
             if wilson_lower_bound(precision, count) >= _HIGH_PRECISION:
                 high, top = row.score, row
         marked = next((row.score for row in rows if row.operating), _MEDIUM)
-        return cls(min(max(marked, _MEDIUM), _HIGHEST_MEDIUM), high)
+        return cls(min(max(marked, _LOWEST_MEDIUM), _HIGHEST_MEDIUM), high)
 
     def pieces(self, probabilities: Float, *, own: NDArray[np.bool_]) -> Float:
         """The model's piece of risk, float64 (n,): 0.40 (MEDIUM) at its medium point, 0.70 (HIGH) at its high one.

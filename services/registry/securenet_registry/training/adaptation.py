@@ -84,10 +84,11 @@ def site_point(score: Float64, source: NDArray[np.int64], table: Sequence[Mappin
     highest = _highest(table, before)
     _, number = np.unique(source, return_inverse=True)
     flows = np.bincount(number)
-    # Below the half a flow is more likely benign than not; nothing is alarmed there.
-    doubtful = score >= ALARM
+    # Below the half a flow is more likely benign than not; nothing is alarmed there unless the training said so.
+    lowest = min(before, ALARM)
+    doubtful = score >= lowest
     tail, number = score[doubtful], number[doubtful]
-    tried = np.unique(np.concatenate([np.linspace(ALARM, highest, _CANDIDATES), tail[tail <= highest][:: _step(tail)]]))
+    tried = np.union1d(np.linspace(lowest, highest, _CANDIDATES), tail[tail <= highest][:: _step(tail)])
     after = next((t for t in tried.tolist() if _ordinary(tail, number, flows, t) <= ALARMED), None)
     held = after is None
     chosen = highest if after is None else after

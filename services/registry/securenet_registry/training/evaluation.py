@@ -13,8 +13,16 @@ from numpy.typing import NDArray
 Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
-#: A flow is alarmed at this score or above, or at the operating point where that is higher.
+#: A flow is alarmed at this score or above, or at the operating point where that is another.
 ALARM: Final = 0.5
+
+#: Share of the benign rows that a point below :data:`ALARM` may alarm where they are later ones of the captures that
+#: the model was fitted on: of another day it will be several times as many.
+QUIET: Final = 0.001
+#: Benign rows that must have been seen for such a point: the highest of n is passed by one more with 1 / (n + 1).
+FEWEST_BENIGN: Final = 100
+#: The lowest that the point may be.
+LOWEST_ALARM: Final = 0.05
 
 #: False-positive rate that the operating point keeps to on held-out rows.
 FPR_LIMIT: Final = 0.01
@@ -53,8 +61,11 @@ def tpr_at_fpr(score: Float64, malicious: Bool, weight: Float64, limit: float = 
     return float(tpr[fpr <= limit + 1e-12].max(initial=0.0))
 
 
-def operating_point(score: Float64, malicious: Bool, weight: Float64, limit: float = FPR_LIMIT) -> float:
-    """The score, at least :data:`ALARM`, from which a flow is alarmed.
+def operating_point(
+    score: Float64, malicious: Bool, weight: Float64, limit: float = FPR_LIMIT, *, below: float = QUIET
+) -> float:
+    """The score from which a flow is alarmed: :data:`ALARM`, higher where that is wrong too often, lower where it is
+    wrong hardly ever.
 
     A calibrated score of a half is where malicious is more likely than not among the rows that it was calibrated on. A
     network has far fewer attacks than a labelled capture, so what a model says there by mistake counts for more: the
@@ -62,21 +73,29 @@ def operating_point(score: Float64, malicious: Bool, weight: Float64, limit: flo
     the model finds (benign rows stand at the very top, for a wrong label or a network that is unlike all others), it is
     the score of the best Matthews correlation in a network of which one flow in :data:`RARITY` is malicious.
 
+    An attack of a kind that was in no capture scores between the benign flows and the attacks that are known. Where
+    hardly any benign row comes near a half, what lies below it is a gap in which new attacks fall: the point is then
+    just above the benign rows (the quantile of a conformal test, Laxhammar & Falkman, IEEE TPAMI 36:6, 2014).
+
     Args:
         score: calibrated scores (n,) of held-out rows.
         malicious: boolean (n,).
         weight: (n,), of any scale.
+        limit: of the false-positive rate from a half up.
+        below: of the false-positive rate at a point below a half.
     """
     fpr, tpr, threshold = _roc(score, malicious, weight)
     usable = (threshold >= ALARM) & (threshold <= 1.0)
     if not usable.any():
-        return ALARM
+        return _above_benign(score[~malicious], weight[~malicious], below)
     within = usable & (fpr <= limit + 1e-12)
     if within.any():
         lowest = int(np.flatnonzero(within)[-1])
         if 2 * tpr[lowest] >= tpr[usable].max():
             # Between this score and the next lower one no row lies, so the half may be what is meant.
-            return ALARM if lowest == np.flatnonzero(usable)[-1] else float(threshold[lowest])
+            if lowest != np.flatnonzero(usable)[-1]:
+                return float(threshold[lowest])
+            return _above_benign(score[~malicious], weight[~malicious], below)
     if not tpr.any():
         return 1.0
     places = np.flatnonzero(usable)
@@ -85,6 +104,16 @@ def operating_point(score: Float64, malicious: Bool, weight: Float64, limit: flo
         for f, t in zip(*(c[places].tolist() for c in (fpr, tpr)), strict=True)
     ]
     return float(threshold[places[int(np.argmax(worth))]])
+
+
+def _above_benign(score: Float64, weight: Float64, limit: float) -> float:
+    """The lowest score, up to :data:`ALARM`, that at most this share of the benign rows reach."""
+    if len(score) < FEWEST_BENIGN:
+        return ALARM
+    falling = np.argsort(-score, kind="stable")
+    too_many = np.flatnonzero(np.cumsum(weight[falling]) > limit * weight.sum())
+    silent = float(score[falling[too_many[0]]])
+    return min(ALARM, max(LOWEST_ALARM, float(np.nextafter(silent, 1.0))))
 
 
 def expected_calibration_error(score: Float64, malicious: Bool, weight: Float64, bins: int = 15) -> float:
@@ -145,12 +174,14 @@ def measure_captures(
     return metrics
 
 
-def threshold_table(score: Float64, malicious: Bool, weight: Float64) -> list[dict[str, float]]:
+def threshold_table(
+    score: Float64, malicious: Bool, weight: Float64, *, below: float = QUIET
+) -> list[dict[str, float]]:
     """Precision, TPR, FPR and alarms of alarming at each of at most 102 scores, rising.
 
     The row of the operating point bears `operating_point` 1.
     """
-    point = operating_point(score, malicious, weight)
+    point = operating_point(score, malicious, weight, below=below)
     thresholds = np.unique(np.concatenate([np.quantile(score, np.linspace(0, 1, 51)), np.linspace(0, 1, 51)]))
     thresholds = np.union1d(thresholds[-THRESHOLDS:], [point])
     positives, negatives = float(weight @ malicious), float(weight @ ~malicious)

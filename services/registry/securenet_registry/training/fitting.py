@@ -12,7 +12,15 @@ from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest, Ra
 
 from securenet_registry.training.calibration import Calibration, Float64, fit_sigmoid, fit_tail
 from securenet_registry.training.dataset import Dataset, TrainingDataError
-from securenet_registry.training.evaluation import Metric, measure, measure_captures, operating_point, threshold_table
+from securenet_registry.training.evaluation import (
+    FPR_LIMIT,
+    QUIET,
+    Metric,
+    measure,
+    measure_captures,
+    operating_point,
+    threshold_table,
+)
 from securenet_registry.training.recipe import Estimator, SplitMethod, TrainingSpec
 
 #: Hears what is done now: phase, part of the fitting that is done (0–1), a sentence, metrics so far.
@@ -78,8 +86,9 @@ def fit(dataset: Dataset, spec: TrainingSpec, step: Step) -> Trained:
 
     By capture: for each group of captures an estimator is fitted on the others and scores them; these scores calibrate
     the final estimator, which sees all rows. Each group's metrics use a calibration that its own scores had no part in.
-    By time: one estimator is fitted on the earlier rows of each capture, calibrated on the first half of the later ones
-    and judged by the second.
+    By time: an estimator is fitted on the earlier rows of each capture; its scores of the first half of the later ones
+    calibrate, and those of the second half judge. The final estimator sees all rows here, too: an attack that comes
+    late in a capture is in none of the earlier rows.
     An isolation forest needs no labels: rows that are known to be malicious are left out of fitting and calibration,
     and what it is calibrated to is the share of held-out rows that score lower.
 
@@ -137,8 +146,9 @@ def _by_time(dataset: Dataset, spec: TrainingSpec, step: Step) -> Trained:
         calibration = fit_sigmoid(raw, malicious, weight)
         judged = np.ones(len(raw), np.bool_)
     score = calibration.apply(raw[judged])
-    result = _Judged(fold.held_out[judged], score, "time", len(fold.fit))
-    return _trained(dataset, spec, estimator, calibration, result, step)
+    result = _Judged(fold.held_out[judged], score, "time", len(dataset.x))
+    final = _fit(dataset, np.arange(len(dataset.x)), spec)
+    return _trained(dataset, spec, final, calibration, result, step)
 
 
 def _anomaly(dataset: Dataset, spec: TrainingSpec, step: Step) -> Trained:
@@ -188,7 +198,9 @@ def _trained(  # noqa: PLR0917 - what both ways of splitting have in common
 ) -> Trained:
     rows = judged.rows
     weight, malicious, capture = dataset.weight()[rows], dataset.malicious[rows], dataset.capture[rows]
-    alarm = operating_point(judged.score, malicious, weight)
+    # What benign rows of captures that the model never saw score like is no guess.
+    below = FPR_LIMIT if judged.split == SplitMethod.CAPTURE.value else QUIET
+    alarm = operating_point(judged.score, malicious, weight, below=below)
     names = [c.name for c in dataset.captures]
     metrics = measure_captures(judged.score, malicious, weight, capture, names, alarm=alarm)
     step("evaluating", 1.0, f"judged on {len(rows):,} held-out rows", _headline(metrics))
@@ -196,7 +208,7 @@ def _trained(  # noqa: PLR0917 - what both ways of splitting have in common
         estimator=estimator,
         calibration=calibration,
         metrics=tuple(metrics),
-        thresholds=tuple(threshold_table(judged.score, malicious, weight)),
+        thresholds=tuple(threshold_table(judged.score, malicious, weight, below=below)),
         split=judged.split,
         rows=judged.fitted_rows,
         golden=_golden(dataset, spec.seed),
@@ -211,7 +223,7 @@ def _fit(dataset: Dataset, rows: NDArray[np.int64], spec: TrainingSpec) -> Any:
     match spec.estimator:
         case Estimator.HIST_GRADIENT_BOOSTING:
             boosting = HistGradientBoostingClassifier(random_state=spec.seed, early_stopping=False, **params)
-            # It cannot bin a column without any value (an exporter that tells no states); of one value it learns nothing.
+            # It cannot bin a column without a value (an exporter that tells no states); of one value it learns nothing.
             return boosting.fit(np.where(np.isnan(x).all(axis=0), np.float32(0), x), y, sample_weight=weight)
         case Estimator.RANDOM_FOREST:
             forest = RandomForestClassifier(random_state=spec.seed, n_jobs=-1, **params)

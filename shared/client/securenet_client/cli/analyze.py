@@ -66,8 +66,9 @@ def analyze(
 ) -> int:
     """Give a verdict for each flow of flow logs and packet captures.
 
-    Reads Zeek (TSV, JSON), Suricata EVE, NetFlow, Argus, CICFlowMeter and UNSW-NB15 CSV, and pcap, whatever the file's
-    name. Flows that turn out to belong to a finding carry its level even where they came before the threshold.
+    Reads Zeek (TSV, JSON), Suricata EVE, NetFlow, Argus, CICFlowMeter, UNSW-NB15 and NSL-KDD CSV, and pcap, whatever
+    the file's name. Flows that turn out to belong to a finding carry its level even where they came before the
+    threshold.
     """
     from securenet_client.cli.captures import Analyst, Reading  # noqa: PLC0415 - start-up must be quick
 

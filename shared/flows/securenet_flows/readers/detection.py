@@ -190,7 +190,7 @@ def _by_header(fields: Sequence[str]) -> Detected | None:
         kind = kind_of(fields)
         return Detected(Format.ZEEK_CSV, kind=kind) if kind else _not_flows(f"a Zeek log in CSV with {_shown(fields)}")
     if {"protocol type", "flag", "src bytes", "dst bytes"} <= names:
-        return _refused(f"NSL-KDD {_NO_ENDS}")
+        return Detected(Format.NSL_KDD)
     if {"flow duration", "destination port"} <= names or {"flow duration", "dst port"} <= names:
         return _refused(f"CICFlowMeter output without address columns: {_NO_ENDS}")
     if {"sbytes", "dbytes", "attack cat"} <= names:
@@ -206,7 +206,7 @@ def _without_header(fields: Sequence[str], separator: str) -> Detected | None:
     if len(fields) == _UNSW_WIDTH and _is_address(fields[0]) and _is_address(fields[2]) and fields[28].isdigit():
         return Detected(Format.UNSW_NB15, kind="headless")
     if len(fields) in _KDD_WIDTHS and fields[1] in {"tcp", "udp", "icmp"} and fields[3] in _KDD_FLAGS:
-        return _refused(f"NSL-KDD {_NO_ENDS}")
+        return Detected(Format.NSL_KDD, kind=str(len(fields)))
     return None
 
 

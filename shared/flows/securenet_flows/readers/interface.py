@@ -26,6 +26,7 @@ class Format(StrEnum):
     NFDUMP_CSV = "nfdump-csv"
     CICFLOWMETER = "cicflowmeter"
     UNSW_NB15 = "unsw-nb15"
+    NSL_KDD = "nsl-kdd"
     PCAP = "pcap"
 
 
@@ -35,7 +36,8 @@ class Detected:
 
     Attributes:
         format: how to read it, None where it is no flow log.
-        kind: the Zeek log (`conn`, `dns`, …) where it is one, else empty.
+        kind: the Zeek log (`conn`, `dns`, …) where it is one; for tables without a header what tells their fields; else
+            empty.
         reason: why it cannot be read as flows, where it cannot.
         sound: the file is a known kind of file that holds no flows, rather than something unknown or broken.
     """

@@ -17,6 +17,7 @@ _PLACES: Final[Mapping[Format, tuple[str, str]]] = {
     Format.NFDUMP_CSV: ("nfdump_csv", "NfdumpCsvReader"),
     Format.CICFLOWMETER: ("cicflowmeter", "CicFlowMeterReader"),
     Format.UNSW_NB15: ("unsw_nb15", "UnswNb15Reader"),
+    Format.NSL_KDD: ("nsl_kdd", "NslKddReader"),
     Format.PCAP: ("pcap", "PcapReader"),
 }
 

@@ -55,10 +55,10 @@ def test_high_begins_where_calibration_and_held_out_captures_both_say_so(table: 
 
 
 @pytest.mark.parametrize(
-    ("marked", "medium"), [(None, 0.5), (0.5, 0.5), (0.8, 0.8), (0.3, 0.5), (0.999, 0.989), (1.0, 0.989)]
+    ("marked", "medium"), [(None, 0.5), (0.5, 0.5), (0.8, 0.8), (0.3, 0.3), (0.01, 0.05), (0.999, 0.989), (1.0, 0.989)]
 )
 def test_medium_begins_at_the_operating_point_with_room_for_high(marked: float | None, medium: float) -> None:
-    table = [row(s, 0.9) | ({"operating_point": 1.0} if s == marked else {}) for s in (0.3, 0.5, 0.8, 0.999, 1.0)]
+    table = [row(s, 0.9) | ({"operating_point": 1.0} if s == marked else {}) for s in (0.01, 0.3, 0.5, 0.8, 0.999, 1.0)]
     assert OperatingPoints.read(table, captures_held_out=True).medium == medium
 
 

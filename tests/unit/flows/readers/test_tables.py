@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from securenet_flows import FlowBatch, UnreadableFileError, open_capture
@@ -97,6 +98,74 @@ def test_cicflowmeter(tmp_path: Path) -> None:
     assert batch.texts("detailed_label").decode() == ["BENIGN", "DoS Hulk", "DoS Hulk - Attempted"]
     assert batch.start_time_ns[0] == 1_499_284_550_312_099_000
     assert [error.line for error in report.errors] == [5]
+
+
+RESETS = """Flow ID,Src IP,Src Port,Dst IP,Dst Port,Protocol,Timestamp,Flow Duration,Total Fwd Packet,\
+Total Bwd packets,Fwd RST Flags,Bwd RST Flags,FIN Flag Count,SYN Flag Count
+"""
+
+
+@pytest.mark.parametrize(
+    ("protocol", "counts", "state"),
+    [
+        (6, "1,0,0,0,0,1", "S0"),
+        (6, "2,0,1,0,0,1", "RSTOS0"),
+        (6, "2,0,0,0,1,1", "SH"),
+        (6, "1,1,0,1,0,1", "REJ"),
+        (6, "3,3,0,3,0,3", "REJ"),
+        (6, "9,8,0,0,2,2", "SF"),
+        (6, "9,8,1,0,1,2", "RSTO"),
+        (6, "9,8,0,1,0,2", "RSTR"),
+        (6, "9,8,0,0,1,2", "S1"),
+        (6, "9,8,0,0,0,0", "OTH"),
+        (6, "9,8,0,0,0,NaN", ""),
+        (17, "2,2,0,0,0,0", "SF"),
+        (17, "2,0,0,0,0,0", "S0"),
+        (1, "2,2,0,0,0,0", "OTH"),
+    ],
+)
+def test_cicflowmeter_that_counts_resets_by_direction(tmp_path: Path, protocol: int, counts: str, state: str) -> None:
+    row = f"a,192.0.2.1,35473,192.0.2.2,80,{protocol},2017-07-05 19:55:50.312099,15,{counts}\n"
+    batch, report = read(tmp_path, RESETS + row)
+    assert report.bad_records == 0, report.errors
+    assert states(batch) == [state]
+
+
+KDD_REST = "," + ",".join(["0"] * 35)
+KDD = (
+    f"2,tcp,ftp_data,SF,491,0{KDD_REST},normal,20\n"
+    f"0,udp,private,SF,146,7{KDD_REST},snmpguess,15\n"
+    f"0,icmp,eco_i,SF,8,0{KDD_REST},ipsweep,15\n"
+    f"0,tcp,telnet,RSTOSO,0,0{KDD_REST},neptune,15\n"
+    f"0,tcp,http,SF,minus,0{KDD_REST},normal,15\n"
+)
+
+
+def test_nsl_kdd(tmp_path: Path) -> None:
+    batch, report = read(tmp_path, KDD)
+    assert [error.line for error in report.errors] == [5]
+    assert batch.number("duration_ns").tolist() == [2_000_000_000, 0, 0, 0]
+    assert batch.number("orig_bytes").tolist() == [491, 146, 8, 0]
+    assert batch.protocol.tolist() == [6, 17, 1, 6]
+    assert batch.number("dst_port").tolist() == [20, 0, 0, 23]
+    assert batch.has("dst_port").tolist() == [True, False, False, True]
+    assert states(batch) == ["SF", "SF", "SF", "RSTOS0"]
+    assert batch.texts("label").decode() == ["benign", "malicious", "malicious", "malicious"]
+    assert batch.texts("detailed_label").decode()[1:] == ["snmpguess", "ipsweep", "neptune"]
+    assert "no addresses and no times" in report.notes[0]
+
+
+def test_no_two_records_of_nsl_kdd_share_a_host(tmp_path: Path) -> None:
+    batch, _ = read(tmp_path, KDD)
+    hosts = np.concatenate([batch.src_addr, batch.dst_addr])
+    assert len(np.unique(hosts, axis=0)) == 8
+
+
+def test_nsl_kdd_with_a_header_and_without_labels(tmp_path: Path) -> None:
+    header = "duration,protocol_type,service,flag,src_bytes,dst_bytes\n"
+    batch, report = read(tmp_path, header + "1,udp,domain_u,SF,44,133\n")
+    assert (report.bad_records, batch.number("dst_port").tolist()) == (0, [53])
+    assert "label" not in batch.text
 
 
 def test_cicflowmeter_of_old(tmp_path: Path) -> None:
