@@ -89,12 +89,13 @@ def test_one_benign_row_in_a_thousand_may_be_above_the_low_point() -> None:
     assert 0.1 < operating_point(score, malicious, np.ones(3500)) < 0.11
 
 
-def test_what_the_low_point_may_alarm_is_for_the_caller_to_say() -> None:
+@pytest.mark.parametrize(("found", "point"), [(400, 0.3), (0, 0.5)], ids=["attacks fall below", "nothing to gain"])
+def test_captures_that_were_held_out_show_whether_a_low_point_is_worth_it(found: int, point: float) -> None:
     malicious = np.arange(3500) >= 3000
-    score = np.where(malicious, 0.97, 0.1)
-    score[:20] = 0.4
-    assert 0.4 < operating_point(score, malicious, np.ones(3500)) < 0.41
-    assert 0.1 < operating_point(score, malicious, np.ones(3500), below=0.01) < 0.11
+    score = np.where(malicious, 0.97, 0.01)
+    score[:20] = 0.2
+    score[3000 : 3000 + found] = 0.3
+    assert operating_point(score, malicious, np.ones(3500), captures_held_out=True) == point
 
 
 def test_the_operating_point_is_marked_in_the_table() -> None:

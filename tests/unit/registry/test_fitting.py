@@ -61,6 +61,10 @@ def test_one_capture_is_split_by_time() -> None:
     assert value(trained, "mcc") > 0.8
 
 
+def test_two_captures_with_attacks_are_not_held_out_from_each_other() -> None:
+    assert train(dataset(0.3, 0.4, 0.0, 0.0)).split == "time"
+
+
 @pytest.mark.parametrize("captures", [(0.4,), (0.3, 0.4, 0.2)])
 def test_what_an_exporter_never_tells_is_no_hindrance(captures: Sequence[float]) -> None:
     data = dataset(*captures, rows=400)

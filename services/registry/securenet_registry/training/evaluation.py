@@ -62,7 +62,7 @@ def tpr_at_fpr(score: Float64, malicious: Bool, weight: Float64, limit: float = 
 
 
 def operating_point(
-    score: Float64, malicious: Bool, weight: Float64, limit: float = FPR_LIMIT, *, below: float = QUIET
+    score: Float64, malicious: Bool, weight: Float64, limit: float = FPR_LIMIT, *, captures_held_out: bool = False
 ) -> float:
     """The score from which a flow is alarmed: :data:`ALARM`, higher where that is wrong too often, lower where it is
     wrong hardly ever.
@@ -73,21 +73,24 @@ def operating_point(
     the model finds (benign rows stand at the very top, for a wrong label or a network that is unlike all others), it is
     the score of the best Matthews correlation in a network of which one flow in :data:`RARITY` is malicious.
 
-    An attack of a kind that was in no capture scores between the benign flows and the attacks that are known. Where
-    hardly any benign row comes near a half, what lies below it is a gap in which new attacks fall: the point is then
-    just above the benign rows (the quantile of a conformal test, Laxhammar & Falkman, IEEE TPAMI 36:6, 2014).
+    An attack of a kind that was in no capture scores between the benign flows and the attacks that are known. Captures
+    that were held out whole show how low: below a half the point is the score of the same best correlation, within the
+    limit. Later rows of captures that were fitted on do not show it; but where hardly any benign row comes near a half,
+    what lies below it is a gap in which new attacks fall, and the point is just above the benign rows (the quantile of
+    a conformal test, Laxhammar & Falkman, IEEE TPAMI 36:6, 2014).
 
     Args:
         score: calibrated scores (n,) of held-out rows.
         malicious: boolean (n,).
         weight: (n,), of any scale.
-        limit: of the false-positive rate from a half up.
-        below: of the false-positive rate at a point below a half.
+        limit: of the false-positive rate.
+        captures_held_out: the rows are of captures that the model did not see at all.
     """
     fpr, tpr, threshold = _roc(score, malicious, weight)
     usable = (threshold >= ALARM) & (threshold <= 1.0)
+    benign = score[~malicious], weight[~malicious]
     if not usable.any():
-        return _above_benign(score[~malicious], weight[~malicious], below)
+        return _worth_most(fpr, tpr, threshold, limit) if captures_held_out else _above_benign(*benign)
     within = usable & (fpr <= limit + 1e-12)
     if within.any():
         lowest = int(np.flatnonzero(within)[-1])
@@ -95,23 +98,33 @@ def operating_point(
             # Between this score and the next lower one no row lies, so the half may be what is meant.
             if lowest != np.flatnonzero(usable)[-1]:
                 return float(threshold[lowest])
-            return _above_benign(score[~malicious], weight[~malicious], below)
+            return _worth_most(fpr, tpr, threshold, limit) if captures_held_out else _above_benign(*benign)
     if not tpr.any():
         return 1.0
     places = np.flatnonzero(usable)
-    worth = [
-        matthews(t, RARITY * f, 1 - t, RARITY * (1 - f))
-        for f, t in zip(*(c[places].tolist() for c in (fpr, tpr)), strict=True)
-    ]
-    return float(threshold[places[int(np.argmax(worth))]])
+    return float(threshold[places[int(np.argmax(_worth(fpr[places], tpr[places])))]])
 
 
-def _above_benign(score: Float64, weight: Float64, limit: float) -> float:
-    """The lowest score, up to :data:`ALARM`, that at most this share of the benign rows reach."""
+def _worth(fpr: Float64, tpr: Float64) -> list[float]:
+    """Correlation in a network of which one flow in :data:`RARITY` is malicious."""
+    return [matthews(t, RARITY * f, 1 - t, RARITY * (1 - f)) for f, t in zip(fpr.tolist(), tpr.tolist(), strict=True)]
+
+
+def _worth_most(fpr: Float64, tpr: Float64, threshold: Float64, limit: float) -> float:
+    """The score below :data:`ALARM` that is worth most within the limit; the half where no lower one is worth more."""
+    places = np.flatnonzero((threshold >= LOWEST_ALARM) & (threshold < ALARM) & (fpr <= limit + 1e-12))
+    above = int(np.flatnonzero(threshold >= ALARM)[-1])
+    now = _worth(fpr[above : above + 1], tpr[above : above + 1])[0]
+    worth = _worth(fpr[places], tpr[places])
+    return float(threshold[places[int(np.argmax(worth))]]) if worth and max(worth) > now else ALARM
+
+
+def _above_benign(score: Float64, weight: Float64) -> float:
+    """The lowest score, up to :data:`ALARM`, that at most :data:`QUIET` of the benign rows reach."""
     if len(score) < FEWEST_BENIGN:
         return ALARM
     falling = np.argsort(-score, kind="stable")
-    too_many = np.flatnonzero(np.cumsum(weight[falling]) > limit * weight.sum())
+    too_many = np.flatnonzero(np.cumsum(weight[falling]) > QUIET * weight.sum())
     silent = float(score[falling[too_many[0]]])
     return min(ALARM, max(LOWEST_ALARM, float(np.nextafter(silent, 1.0))))
 
@@ -175,13 +188,13 @@ def measure_captures(
 
 
 def threshold_table(
-    score: Float64, malicious: Bool, weight: Float64, *, below: float = QUIET
+    score: Float64, malicious: Bool, weight: Float64, *, captures_held_out: bool = False
 ) -> list[dict[str, float]]:
     """Precision, TPR, FPR and alarms of alarming at each of at most 102 scores, rising.
 
     The row of the operating point bears `operating_point` 1.
     """
-    point = operating_point(score, malicious, weight, below=below)
+    point = operating_point(score, malicious, weight, captures_held_out=captures_held_out)
     thresholds = np.unique(np.concatenate([np.quantile(score, np.linspace(0, 1, 51)), np.linspace(0, 1, 51)]))
     thresholds = np.union1d(thresholds[-THRESHOLDS:], [point])
     positives, negatives = float(weight @ malicious), float(weight @ ~malicious)

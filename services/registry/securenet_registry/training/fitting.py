@@ -12,15 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest, Ra
 
 from securenet_registry.training.calibration import Calibration, Float64, fit_sigmoid, fit_tail
 from securenet_registry.training.dataset import Dataset, TrainingDataError
-from securenet_registry.training.evaluation import (
-    FPR_LIMIT,
-    QUIET,
-    Metric,
-    measure,
-    measure_captures,
-    operating_point,
-    threshold_table,
-)
+from securenet_registry.training.evaluation import Metric, measure, measure_captures, operating_point, threshold_table
 from securenet_registry.training.recipe import Estimator, SplitMethod, TrainingSpec
 
 #: Hears what is done now: phase, part of the fitting that is done (0–1), a sentence, metrics so far.
@@ -198,9 +190,8 @@ def _trained(  # noqa: PLR0917 - what both ways of splitting have in common
 ) -> Trained:
     rows = judged.rows
     weight, malicious, capture = dataset.weight()[rows], dataset.malicious[rows], dataset.capture[rows]
-    # What benign rows of captures that the model never saw score like is no guess.
-    below = FPR_LIMIT if judged.split == SplitMethod.CAPTURE.value else QUIET
-    alarm = operating_point(judged.score, malicious, weight, below=below)
+    unseen = judged.split == SplitMethod.CAPTURE.value
+    alarm = operating_point(judged.score, malicious, weight, captures_held_out=unseen)
     names = [c.name for c in dataset.captures]
     metrics = measure_captures(judged.score, malicious, weight, capture, names, alarm=alarm)
     step("evaluating", 1.0, f"judged on {len(rows):,} held-out rows", _headline(metrics))
@@ -208,7 +199,7 @@ def _trained(  # noqa: PLR0917 - what both ways of splitting have in common
         estimator=estimator,
         calibration=calibration,
         metrics=tuple(metrics),
-        thresholds=tuple(threshold_table(judged.score, malicious, weight, below=below)),
+        thresholds=tuple(threshold_table(judged.score, malicious, weight, captures_held_out=unseen)),
         split=judged.split,
         rows=judged.fitted_rows,
         golden=_golden(dataset, spec.seed),
@@ -239,7 +230,8 @@ def _method(dataset: Dataset, spec: TrainingSpec) -> SplitMethod:
         return spec.split
     malicious = sum(1 for capture in dataset.captures if capture.malicious)
     benign = sum(1 for capture in dataset.captures if capture.malicious < capture.rows)
-    enough = len(dataset.captures) >= 3 and malicious >= 2 and benign >= 2
+    # Of two captures with attacks each would be judged by a model that knows the other one's alone.
+    enough = malicious >= 3 and benign >= 2
     return SplitMethod.CAPTURE if enough else SplitMethod.TIME
 
 
@@ -279,7 +271,7 @@ def _time_fold(dataset: Dataset, spec: TrainingSpec) -> Fold:
     total = int(np.count_nonzero(dataset.malicious))
     raise TrainingDataError(
         f"{total:,} malicious of {len(dataset.x):,} flows, and not in the earlier and the later part of the captures "
-        "alike; expected benign and malicious flows in both, or at least 3 captures to hold whole ones out"
+        "alike; expected benign and malicious flows in both, or at least 3 captures with attacks to hold whole ones out"
     )
 
 
