@@ -72,6 +72,7 @@ def _assemble(table: Table, names: Mapping[str, str]) -> Assembled:
     durations = columns.pop(_MICROSECONDS, None)
     if durations is not None:
         columns["duration_ns"] = _seconds(durations)
+        names = {**names, "duration_ns": names[_MICROSECONDS]}
     columns["start_time_ns"] = _times(columns["start_time_ns"])
     counts = [columns.pop(name, None) for name in _COUNTS]
     packets = columns.get("resp_pkts")
@@ -121,7 +122,7 @@ def _seconds(array: Array) -> Array:
 
 def _seconds_text(text: bytes | None) -> bytes | None:
     if text is None or not re.fullmatch(rb"-?\d{1,18}(\.0*)?", text.strip()):
-        return text if text is None else b"not a number: " + text
+        return text if text is None else b"no microseconds: " + text
     digits = text.strip().partition(b".")[0]
     return f"{int(digits)}e-6".encode()
 

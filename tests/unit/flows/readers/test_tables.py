@@ -98,6 +98,7 @@ def test_cicflowmeter(tmp_path: Path) -> None:
     assert batch.texts("detailed_label").decode() == ["BENIGN", "DoS Hulk", "DoS Hulk - Attempted"]
     assert batch.start_time_ns[0] == 1_499_284_550_312_099_000
     assert [error.line for error in report.errors] == [5]
+    assert "Flow Duration: " in str(report.errors[0])
 
 
 RESETS = """Flow ID,Src IP,Src Port,Dst IP,Dst Port,Protocol,Timestamp,Flow Duration,Total Fwd Packet,\
