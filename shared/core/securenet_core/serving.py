@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,11 +37,6 @@ if TYPE_CHECKING:
 _log = get_logger(__name__)
 
 HEALTH_NAME: Final = "grpc.health.v1.Health"
-
-#: How long a thread that computes may keep the interpreter from the event loop that wants it back, seconds. A call is
-#: several turns of the loop, and each one waits so long beside a thread that reads a feed or a page of findings; with
-#: Python's own five milliseconds that is most of what a call may take.
-_SWITCH_SECONDS: Final = 0.0005
 
 
 class ExitCode(IntEnum):
@@ -150,7 +144,6 @@ class Server:
         probes: Sequence[Probe] = await _maybe_await(self._container.probes())
         if own_process:
             memory.settle()
-            sys.setswitchinterval(_SWITCH_SECONDS)
         self._binder.attach(definition.descriptor, servicer)
         if self._shared_port:
             await self._open(server)

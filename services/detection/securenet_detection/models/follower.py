@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import time
 from collections.abc import Callable
 from typing import Final
@@ -16,6 +17,12 @@ from securenet_detection.models.serving import ModelSlot, ServingModel
 #: Seconds before the first and between later attempts to reach the registry.
 _FIRST_DELAY: Final = 0.25
 _LONGEST_DELAY: Final = 15.0
+
+#: How long a thread that takes a model may keep the interpreter from the event loop that wants it back, seconds. A call
+#: is several turns of the loop, and each one waits so long; with Python's own five milliseconds that is most of what a
+#: call may take. For good it would cost all calls a tenth of their rate: gRPC's threads would wrest it from each other.
+_SWITCH_SECONDS: Final = 0.0005
+_USUAL_SWITCH_SECONDS: Final = 0.005
 
 _log = get_logger(__name__)
 
@@ -76,9 +83,13 @@ class ModelFollower:
 
     def _take(self, artifact: Artifact, promotion: Promotion, begun: float) -> ServingModel:
         """Off the event loop, where the model that nobody can be rolled back to any more is let go as well."""
-        model = self._load(artifact, promotion, begun)
-        self._slot.swap(model)
-        return model
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        try:
+            model = self._load(artifact, promotion, begun)
+            self._slot.swap(model)
+            return model
+        finally:
+            sys.setswitchinterval(_USUAL_SWITCH_SECONDS)
 
     def _serves(self, promotion: Promotion) -> bool:
         current = self._slot.current
