@@ -73,7 +73,16 @@ async def read_upload(upload: IO[bytes], header: FeedHeader, limits: Limits, *, 
             stdin=upload, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
             env={key: os.environ[key] for key in _KEPT if key in os.environ},
         )  # fmt: skip
-        if code := await process.wait():
+        try:
+            code = await process.wait()
+        finally:
+            # The caller went away: nobody waits for what it reads.
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+            # It moved the file's position, which Python's own idea of it would contradict.
+            upload.seek(0)
+        if code:
             raise InvalidArgumentError.of("chunk", f"its reader ended with {code}: it is larger than can be read here")
         return await asyncio.to_thread(_taken, folder, limits)
 

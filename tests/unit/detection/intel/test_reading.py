@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import tempfile
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -83,3 +85,25 @@ async def test_a_reader_that_came_to_harm_is_an_error_of_the_feed() -> None:
     # A bound that is none ends the reader, as memory that it does not get would.
     with pytest.raises(InvalidArgumentError, match="reader ended with"):
         await read(LINES, Limits(1 << 24, 1 << 24, None))  # type: ignore[arg-type]
+
+
+def readers() -> list[str]:
+    """Processes that read feeds for this one."""
+    found = []
+    for children in Path("/proc/self/task").glob("*/children"):
+        for child in children.read_text().split():
+            command = Path(f"/proc/{child}/cmdline")
+            if command.exists() and b"intel.reader" in command.read_bytes():
+                found.append(child)
+    return found
+
+
+async def test_a_reader_ends_with_the_call_that_wanted_it() -> None:
+    reading = asyncio.create_task(read(LINES))
+    async with asyncio.timeout(30):
+        while not readers():  # noqa: ASYNC110 - nobody tells of a process that begins
+            await asyncio.sleep(0.01)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert readers() == []
