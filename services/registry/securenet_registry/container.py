@@ -140,6 +140,7 @@ def _uploads(settings: RegistrySettings, ledger: Ledger, registrar: Registrar, i
         expiry=settings.upload_expiry,
         quota=_quota(settings),
     )
+    uploads.forget_checks()
     uploads.forget_expired()
     return uploads
 

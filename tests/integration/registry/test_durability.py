@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +13,7 @@ import grpc
 import pytest
 from service_process import launch, running
 
-from securenet.registry.v1 import registry_pb2, registry_pb2_grpc, training_pb2
+from securenet.registry.v1 import model_pb2, registry_pb2, registry_pb2_grpc, training_pb2
 from securenet_core.channels import ChannelSettings, open_channel
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -62,3 +66,68 @@ def test_killed_while_training_it_trains_again_and_keeps_what_it_promised(
         with pytest.raises(grpc.RpcError):
             stub.GetModel(absent)
         assert third.stop() == 0
+
+
+CHUNK = 1 << 14
+
+
+def sent(header: registry_pb2.UploadHeader, data: bytes, chunks: int | None) -> Iterator[Any]:
+    """An upload; with `chunks` it stops after so many and never ends."""
+    yield registry_pb2.RegisterModelVersionRequest(header=header)
+    for number, offset in enumerate(range(0, len(data), CHUNK)):
+        if number == chunks:
+            threading.Event().wait(60)
+        piece = registry_pb2.UploadChunk(offset=offset, data=data[offset : offset + CHUNK])
+        yield registry_pb2.RegisterModelVersionRequest(chunk=piece)
+
+
+def test_killed_at_any_moment_of_an_upload_it_takes_the_same_upload_once(
+    tmp_path: Path, captures: list[str], helpers: Any
+) -> None:
+    """After some chunks, while the model is checked, signed and stored: the same key leads to one version."""
+    service = launch("registry", tmp_path)
+    with open_channel(ChannelSettings(service.address)) as channel:
+        stub = registry_pb2_grpc.ModelRegistryServiceStub(channel)
+        trained = list(stub.TrainModel(registry_pb2.TrainModelRequest(spec=helpers.spec(captures))))[-1].progress
+        wanted = registry_pb2.DownloadModelVersionRequest(name=trained.training.model_version.name)
+        data = b"".join(response.chunk.data for response in stub.DownloadModelVersion(wanted))
+    moments: list[tuple[int | None, float]] = [
+        (0, 0.2),
+        (3, 0.2),
+        *((None, wait) for wait in (0.0, 0.3, 0.8, 1.3, 2.0)),
+    ]
+    for number, (chunks, wait) in enumerate(moments):
+        header = registry_pb2.UploadHeader(
+            model=f"models/up-{number}", format=model_pb2.ARTIFACT_FORMAT_SKOPS, size_bytes=len(data),
+            digest=hashlib.sha256(data).hexdigest(), request_id=f"u-{number}",
+        )  # fmt: skip
+        with open_channel(ChannelSettings(service.address)) as channel:
+            stub = registry_pb2_grpc.ModelRegistryServiceStub(channel)
+            interrupted = stub.RegisterModelVersion.future(sent(header, data, chunks))
+            time.sleep(wait)
+            service.kill()
+            interrupted.exception(timeout=30)
+        service = launch("registry", tmp_path)
+        with open_channel(ChannelSettings(service.address)) as channel:
+            stub = registry_pb2_grpc.ModelRegistryServiceStub(channel)
+            first = stub.RegisterModelVersion(sent(header, data, None)).model_version
+            assert stub.RegisterModelVersion(sent(header, data, None)).model_version == first
+            listed = stub.ListModelVersions(registry_pb2.ListModelVersionsRequest(parent=header.model))
+            assert list(listed.model_versions) == [first]
+            assert first.digest == header.digest
+    with open_channel(ChannelSettings(service.address)) as channel:
+        stub = registry_pb2_grpc.ModelRegistryServiceStub(channel)
+        collect = registry_pb2.CollectGarbageRequest()
+        collect.grace.seconds = 0
+        time.sleep(0.2)
+        stub.CollectGarbage(collect)
+        models = [f"models/up-{number}" for number in range(len(moments))] + ["models/flows"]
+        pages = [stub.ListModelVersions(registry_pb2.ListModelVersionsRequest(parent=name)) for name in models]
+        needed = {file.digest for page in pages for version in page.model_versions for file in version.files}
+        assert stub.VerifyAudit(registry_pb2.VerifyAuditRequest()).valid
+    service.stop()
+    artifacts = tmp_path / "registry" / "artifacts"
+    assert {place.name for place in artifacts.glob("blobs/sha256/*/*")} == needed
+    assert len(list(artifacts.glob("tenants/*/models/*/*/manifest.json"))) == len(models)
+    for folder in (artifacts / "incoming", artifacts / "holds", tmp_path / "registry" / "uploads"):
+        assert list(folder.iterdir()) == []

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import time
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -98,6 +99,11 @@ class Uploads:
         self._quota = quota
         self._busy: set[Path] = set()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def forget_checks(self) -> None:
+        """Removes the folders of checks that a service was killed at; for its start."""
+        for folder in self._folder.glob("*.check"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def forget_expired(self) -> None:
         """Removes parts that nobody went on with."""
@@ -194,7 +200,8 @@ class Uploads:
             )
 
     async def _finish(self, who: Principal, part: Path, header: UploadHeader) -> ModelVersion:
-        folder = part.with_suffix(".check")
+        # Its own for each try: of a service that was killed, a check may still run.
+        folder = part.with_suffix(f".{uuid.uuid4().hex}.check")
         name = f"model.{header.format.value}"
         try:
             await asyncio.to_thread(_lay_out, part, folder / name, header.digest)
@@ -269,6 +276,5 @@ def _lay_out(part: Path, copy: Path, digest: str) -> None:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != digest:
         raise InvalidArgumentError.of("header.digest", f"got {digest}; the bytes have {found}")
-    shutil.rmtree(copy.parent, ignore_errors=True)
     copy.parent.mkdir(mode=0o700)
     shutil.copyfile(part, copy)
