@@ -94,6 +94,9 @@ class LedgerTransaction(Protocol):
     def promotions(self, model: str, before_ns: int, before_id: str, limit: int, state: str) -> Sequence[Promotion]:
         """Moves, the latest first, those before a position (0: all), in a state or in any (empty)."""
 
+    def has_served(self, model: str, alias: str, version: int) -> bool:
+        """Whether an alias ever pointed at a version."""
+
     def add_event(self, model: str, kind: EventKind, now_ns: int, version: int = 0, alias: Alias | None = None) -> int:
         """Adds an event and answers its revision."""
 

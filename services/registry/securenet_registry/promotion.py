@@ -88,7 +88,8 @@ class Promotions:
         """Points an alias back, as a new generation. Only the signature is checked.
 
         Raises:
-            FailedPreconditionError: there is nothing to go back to, or its bytes do not verify.
+            FailedPreconditionError: there is nothing to go back to, the alias never pointed at the version, or its
+                bytes do not verify.
             NotFoundError: the alias points nowhere.
             AbortedError: the alias was moved since the caller looked.
         """
@@ -106,7 +107,13 @@ class Promotions:
                 raise FailedPreconditionError(
                     f"models/{model}: {move.alias} has pointed at version {alias.version} alone", reason="NO_PREVIOUS"
                 )
-            return find_version(tx, VersionReference(model, number=number))
+            version = find_version(tx, VersionReference(model, number=number))
+            # What passed no gate must not come into service by the way that asks for none.
+            if not tx.has_served(model, move.alias, number):
+                raise FailedPreconditionError(
+                    f"{version.resource}: {move.alias} never pointed at it; promote it", reason="NEVER_SERVED"
+                )
+            return version
 
         version = await self._ledger.read(who.tenant, target)
         gates = await asyncio.to_thread(self._gatekeeper.check_integrity, version)

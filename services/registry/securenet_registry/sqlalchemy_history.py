@@ -17,6 +17,7 @@ from securenet_registry.model import (
     EventKind,
     ModelEvent,
     Promotion,
+    PromotionState,
 )
 from securenet_registry.sqlalchemy_rows import audit_of, event_of, promotion_of
 from securenet_registry.sqlalchemy_tables import (
@@ -58,6 +59,17 @@ class HistoryRecords:
             wanted = wanted.where(PromotionRow.state == state)
         wanted = wanted.order_by(PromotionRow.create_ns.desc(), PromotionRow.id.desc()).limit(limit)
         return [promotion_of(row) for row in self._session.scalars(wanted)]
+
+    def has_served(self, model: str, alias: str, version: int) -> bool:
+        """See the port."""
+        wanted = select(PromotionRow.id).where(
+            PromotionRow.tenant == self.tenant,
+            PromotionRow.model == model,
+            PromotionRow.alias == alias,
+            PromotionRow.to_version == version,
+            PromotionRow.state == PromotionState.COMMITTED.value,
+        )
+        return self._session.scalars(wanted.limit(1)).first() is not None
 
     def add_event(self, model: str, kind: EventKind, now_ns: int, version: int = 0, alias: Alias | None = None) -> int:
         """See the port."""

@@ -168,6 +168,10 @@ async def test_a_rollback_waits_for_nobody(
         await approvals.approve(SECOND, "flows", (await ask(number)).id, "")
     back = await promotions.roll_back(who, "flows", 0, Move("champion", None, "", "it is worse"))
     assert (back.state, back.to_version, back.generation) == (PromotionState.COMMITTED, 1, 3)
+    # Nor does it lead past the second person.
+    await ask(3)
+    with pytest.raises(FailedPreconditionError, match="never pointed at it"):
+        await promotions.roll_back(who, "flows", 3, Move("champion", None, "", "quickly"))
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,9 @@ async def test_rollback_goes_back_and_back_again(promotions: Promotions, registe
     back = await promotions.roll_back(who, "flows", 0, move(key="b"))
     assert (back.from_version, back.to_version, back.generation, back.rollback) == (2, 1, 3, True)
     assert await promotions.roll_back(who, "flows", 0, move(key="b")) == back
-    assert (await promotions.roll_back(who, "flows", 3, move())).to_version == 3
+    with pytest.raises(FailedPreconditionError, match="never pointed at it"):
+        await promotions.roll_back(who, "flows", 3, move())
+    assert (await promotions.roll_back(who, "flows", 2, move())).to_version == 2
     with pytest.raises(NotFoundError, match="no such version"):
         await promotions.roll_back(who, "flows", 9, move())
 
